@@ -1,0 +1,1 @@
+"""What every service stands on: TLS, servers, channels, access rules, storage; knows no business word."""

@@ -1,0 +1,81 @@
+"""Reads methods and their access rules out of compiled contracts."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib import resources
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
+
+from mesh.access.rules import ClientType, MethodRule
+from sekisho.access.v1 import access_pb2
+
+
+class PolicyError(Exception):
+    """A contract says something about access that makes no sense; the message names the method."""
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """One method of a contract.
+
+    Attributes:
+        path: Its name on the wire, `/package.Service/Method`.
+        rule: Who may call it; None makes it internal.
+        client_streaming: Whether the client sends a stream.
+        server_streaming: Whether the server sends a stream.
+
+    """
+
+    path: str
+    rule: MethodRule | None
+    client_streaming: bool
+    server_streaming: bool
+
+    @property
+    def service(self) -> str:
+        """The full name of the service, `package.Service`."""
+        return service_of(self.path)
+
+
+def service_of(path: str) -> str:
+    """Return the service part of a method's name on the wire."""
+    return path[1:].rpartition("/")[0]
+
+
+def read_methods(contracts: FileDescriptorSet) -> Mapping[str, Method]:
+    """Return all methods of the contracts, by their path.
+
+    Raises:
+        PolicyError: If a rule is empty, contradicts itself or names an unknown client type.
+
+    """
+    return {method.path: method for method in _methods(contracts)}
+
+
+def own_contracts() -> FileDescriptorSet:
+    """Return Sekisho's own contracts, compiled, with their comments and line numbers."""
+    return FileDescriptorSet.FromString(resources.files("sekisho").joinpath("contracts.binpb").read_bytes())
+
+
+def _methods(contracts: FileDescriptorSet) -> Iterator[Method]:
+    for file in contracts.file:
+        for service in file.service:
+            for method in service.method:
+                path = f"/{file.package}.{service.name}/{method.name}".replace("/.", "/", 1)
+                yield Method(path, _rule(path, method), method.client_streaming, method.server_streaming)
+
+
+def _rule(path: str, method: MethodDescriptorProto) -> MethodRule | None:
+    if not method.options.HasExtension(access_pb2.rule):
+        return None
+    option = method.options.Extensions[access_pb2.rule]
+    try:
+        types = [ClientType(_name(number)) for number in option.client_types]
+        return MethodRule(frozenset(types), frozenset(option.scopes), option.public)
+    except ValueError as error:
+        raise PolicyError(f"{path}: {error}") from error
+
+
+def _name(number: int) -> str:
+    value = access_pb2.ClientType.DESCRIPTOR.values_by_number.get(number)
+    return value.name.removeprefix("CLIENT_TYPE_") if value else f"client type {number}"

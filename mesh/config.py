@@ -1,0 +1,73 @@
+"""Configuration files: YAML, cast to frozen structs, checked at start-up."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import yaml
+
+
+class ConfigError(Exception):
+    """A configuration file that can't be used; the message says where and why."""
+
+
+class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A part of a configuration file. Fields that it does not know are refused, so that typing errors show."""
+
+
+class ServerConfig(Config, frozen=True):
+    """Where and how a service listens."""
+
+    # The address to listen on, `host:port`; port 0 takes a free one.
+    listen: str
+    # The certificate chain to show, PEM.
+    certificate: Path
+    # Its private key, PEM.
+    private_key: Path
+    # The CA that callers' certificates must come from, PEM. Absent: callers need none (plain TLS).
+    client_ca: Path | None = None
+    # The largest message taken or sent.
+    max_message_bytes: int = 4 * 1024 * 1024
+    # The most calls at once; further ones are answered RESOURCE_EXHAUSTED.
+    max_concurrent_calls: int = 1000
+    # How long calls may go on after a stop was asked for.
+    drain_seconds: float = 10.0
+
+
+class ChannelConfig(Config, frozen=True):
+    """How to reach another service."""
+
+    # A gRPC target, such as `dns:///payments.internal:7443`.
+    target: str
+    # The CA that the server's certificate must come from, PEM.
+    ca: Path
+    # The name in the server's certificate, where it is not the target's host.
+    server_name: str | None = None
+    # The certificate chain to show, PEM. Absent: none (plain TLS).
+    certificate: Path | None = None
+    # Its private key, PEM.
+    private_key: Path | None = None
+    # The largest message taken or sent.
+    max_message_bytes: int = 4 * 1024 * 1024
+
+
+C = TypeVar("C", bound=Config)
+
+
+def load(path: Path, kind: type[C]) -> C:
+    """Read a configuration file. Paths in it are relative to the folder it lies in.
+
+    Raises:
+        ConfigError: If the file can't be read, is not YAML, or does not fit `kind`.
+
+    """
+
+    def decode(target: type, value: Any) -> Any:  # noqa: ANN401 - the shape that msgspec asks for
+        if target is Path and isinstance(value, str):
+            return path.parent / value
+        raise ValueError(f"can't read {value!r} as {target.__name__}")
+
+    try:
+        return msgspec.convert(yaml.safe_load(path.read_text()), kind, dec_hook=decode)
+    except (OSError, yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error

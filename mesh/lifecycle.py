@@ -1,0 +1,71 @@
+"""The life of a service's process: start, wait for the signal, drain, end."""
+
+import argparse
+import asyncio
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+
+import structlog
+
+from mesh.config import C, ConfigError, load
+from mesh.logging import configure_logging
+
+_log = structlog.get_logger()
+
+
+def run_service(
+    name: str, kind: type[C], running: Callable[[C], AbstractAsyncContextManager[object]], arguments: list[str]
+) -> int:
+    """Run a service until SIGTERM or SIGINT; return the process's exit status.
+
+    Args:
+        name: The service, as the log calls it.
+        kind: The struct that its configuration file is read into.
+        running: Starts the service on entering, stops it gracefully on leaving.
+        arguments: The command line after the program's name.
+
+    """
+    parser = argparse.ArgumentParser(prog=name, description=f"Runs the {name} service until SIGTERM.")
+    parser.add_argument("--config", type=Path, required=True, help="the configuration file, YAML")
+    parser.add_argument("--lifeline", action="store_true", help="also stop when standard input closes")
+    options = parser.parse_args(arguments)
+    configure_logging(name)
+    try:
+        asyncio.run(_run(running(load(options.config, kind)), lifeline=options.lifeline))
+    except ConfigError as error:
+        _log.error("can't start", error=str(error))
+        return 2
+    return 0
+
+
+async def _run(running: AbstractAsyncContextManager[object], *, lifeline: bool) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    if lifeline:
+        # The supervisor holds the other end of the pipe; however it dies, the pipe closes.
+        loop.add_reader(sys.stdin, stop.set)
+    async with running:
+        _log.info("started")
+        await stop.wait()
+        _log.info("stopping")
+    _log.info("stopped")
+
+
+async def forever(work: Callable[[], Awaitable[None]], pause_seconds: float, wake: asyncio.Event) -> None:
+    """Do a piece of work again and again, after a pause or as soon as it is woken. What it raises is logged."""
+    while True:
+        try:
+            await work()
+        except Exception:  # noqa: BLE001 - a worker must outlive any one piece of its work
+            _log.exception("a worker failed, and goes on")
+        try:
+            await asyncio.wait_for(wake.wait(), pause_seconds)
+        except TimeoutError:
+            continue
+        finally:
+            wake.clear()

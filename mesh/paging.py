@@ -1,0 +1,66 @@
+"""Pages of lists (AIP-158), keyed by the id of the last row seen."""
+
+import base64
+import binascii
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+from mesh.errors import InvalidRequest
+
+T = TypeVar("T")
+
+_DEFAULT_SIZE = 50
+_MOST = 100
+_ID = re.compile(r"[a-z]{3}_[0-9a-z]{26}")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which part of a list is asked for.
+
+    Attributes:
+        size: At most how many rows.
+        after: The id of the last row of the page before; empty for the first page.
+
+    """
+
+    size: int
+    after: str
+
+    @property
+    def limit(self) -> int:
+        """How many rows to select: one more than asked for tells whether there is a next page."""
+        return self.size + 1
+
+    def cut(self, rows: Sequence[T], last_id: str) -> tuple[Sequence[T], str]:
+        """Return the page's rows and the token of the next page, empty if there is none.
+
+        Args:
+            rows: What was selected, at most `limit`.
+            last_id: The name of the attribute that has the id.
+
+        """
+        if len(rows) <= self.size:
+            return rows, ""
+        rows = rows[: self.size]
+        return rows, base64.urlsafe_b64encode(getattr(rows[-1], last_id).encode()).decode()
+
+
+def parse_page(page_size: int, page_token: str) -> Page:
+    """Read the paging fields of a request.
+
+    Raises:
+        InvalidRequest: If the size is negative, or the token is none that this service gave.
+
+    """
+    if page_size < 0:
+        raise InvalidRequest({"page_size": "must not be negative"})
+    try:
+        after = base64.urlsafe_b64decode(page_token.encode()).decode()
+    except (binascii.Error, UnicodeError):
+        after = "?"
+    if after and not _ID.fullmatch(after):
+        raise InvalidRequest({"page_token": "must be a next_page_token from this list, unchanged"})
+    return Page(min(page_size or _DEFAULT_SIZE, _MOST), after)

@@ -1,0 +1,23 @@
+"""The id that joins the log lines of one call across services."""
+
+import re
+import secrets
+from contextvars import ContextVar
+
+KEY = "x-request-id"
+
+_WELL_FORMED = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_current: ContextVar[str] = ContextVar("request_id", default="")
+
+
+def adopt(presented: str | None) -> str:
+    """Make the presented id the current one, or a new one if there is none or it is malformed; return it."""
+    request_id = presented if presented and _WELL_FORMED.fullmatch(presented) else secrets.token_hex(8)
+    _current.set(request_id)
+    return request_id
+
+
+def outgoing() -> tuple[tuple[str, str], ...]:
+    """Return the metadata that hands the current id on to the next service."""
+    request_id = _current.get()
+    return ((KEY, request_id),) if request_id else ()

@@ -1,0 +1,41 @@
+"""TLS credentials from files. Whoever shows a certificate is known by the SPIFFE id in it."""
+
+from pathlib import Path
+
+import grpc
+
+from mesh.config import ChannelConfig, ServerConfig
+
+TRUST_DOMAIN = "sekisho"
+
+
+def spiffe_id(workload: str) -> str:
+    """Return the SPIFFE id of a workload: `gateway` is `spiffe://sekisho/gateway`."""
+    return f"spiffe://{TRUST_DOMAIN}/{workload}"
+
+
+def dns_name(workload: str) -> str:
+    """Return the host name in a workload's certificate; channels check it, for gRPC clients check host names only."""
+    return f"{workload}.{TRUST_DOMAIN}.internal"
+
+
+def server_credentials(config: ServerConfig) -> grpc.ServerCredentials:
+    """Return TLS credentials, or mTLS ones if the configuration names a client CA."""
+    return grpc.ssl_server_credentials(
+        [(config.private_key.read_bytes(), config.certificate.read_bytes())],
+        root_certificates=_read(config.client_ca),
+        require_client_auth=config.client_ca is not None,
+    )
+
+
+def channel_credentials(config: ChannelConfig) -> grpc.ChannelCredentials:
+    """Return TLS credentials, or mTLS ones if the configuration names a certificate."""
+    return grpc.ssl_channel_credentials(
+        root_certificates=config.ca.read_bytes(),
+        private_key=_read(config.private_key),
+        certificate_chain=_read(config.certificate),
+    )
+
+
+def _read(path: Path | None) -> bytes | None:
+    return path.read_bytes() if path else None

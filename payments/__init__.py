@@ -1,0 +1,1 @@
+"""The payment company's core: partners, wallets, payments and the ledger."""
