@@ -1,5 +1,7 @@
 """Reads methods and their access rules out of compiled contracts."""
 
+from __future__ import annotations  # enum types of generated code exist for type checkers only
+
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
@@ -8,6 +10,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorPr
 
 from mesh.access.rules import ClientType, MethodRule
 from sekisho.access.v1 import access_pb2
+
+_PREFIX = "CLIENT_TYPE_"
 
 
 class PolicyError(Exception):
@@ -70,12 +74,23 @@ def _rule(path: str, method: MethodDescriptorProto) -> MethodRule | None:
         return None
     option = method.options.Extensions[access_pb2.rule]
     try:
-        types = [ClientType(_name(number)) for number in option.client_types]
+        types = [client_type_of(number) for number in option.client_types]
         return MethodRule(frozenset(types), frozenset(option.scopes), option.public)
     except ValueError as error:
         raise PolicyError(f"{path}: {error}") from error
 
 
-def _name(number: int) -> str:
+def client_type_number(client_type: ClientType) -> access_pb2.ClientType.ValueType:
+    """Return a client type as contracts write it."""
+    return access_pb2.ClientType.Value(f"{_PREFIX}{client_type}")
+
+
+def client_type_of(number: int) -> ClientType:
+    """Return the client type that contracts write so.
+
+    Raises:
+        ValueError: If there is none.
+
+    """
     value = access_pb2.ClientType.DESCRIPTOR.values_by_number.get(number)
-    return value.name.removeprefix("CLIENT_TYPE_") if value else f"client type {number}"
+    return ClientType(value.name.removeprefix(_PREFIX) if value else f"client type {number}")

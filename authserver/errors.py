@@ -1,0 +1,63 @@
+"""What the auth server refuses, by the error codes of the RFCs."""
+
+from mesh.errors import Code, ServiceError
+
+
+class InvalidClient(ServiceError):
+    """Client authentication failed (RFC 6749 §5.2). Says the same of an unknown client and of a wrong secret."""
+
+    code = Code.UNAUTHENTICATED
+
+
+class UnsupportedGrantType(ServiceError):
+    """This method does not know the grant type (RFC 6749 §5.2)."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class InvalidScope(ServiceError):
+    """The scope is malformed, or goes beyond what may be granted (RFC 6749 §5.2)."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class InvalidToken(ServiceError):
+    """The access token is malformed, expired or revoked (RFC 6750 §3.1)."""
+
+    code = Code.UNAUTHENTICATED
+
+
+class InvalidTarget(ServiceError):
+    """No private access token can be made for this audience (RFC 8693 §2.2.2)."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class InvalidClientMetadata(ServiceError):
+    """A field of the registration has a value that can't be granted (RFC 7591 §3.2.2)."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class InvalidSoftwareStatement(ServiceError):
+    """The software statement is forged, expired or not for this server (RFC 7591 §3.2.2)."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class UnapprovedSoftwareStatement(ServiceError):
+    """The software statement is genuine, but approves a partner of another platform (RFC 7591 §3.2.2)."""
+
+    code = Code.PERMISSION_DENIED
+
+
+class SoftwareStatementUsed(ServiceError):
+    """The software statement has registered a client already; the metadata has its `client_id`."""
+
+    code = Code.ALREADY_EXISTS
+
+
+class ClientNotFound(ServiceError):
+    """The caller's platform has no such client."""
+
+    code = Code.NOT_FOUND

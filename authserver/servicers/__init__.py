@@ -1,0 +1,1 @@
+"""Proto to domain and back, one module a service."""

@@ -1,0 +1,20 @@
+"""`sekisho.auth.v1.KeyService`."""
+
+from google.protobuf.json_format import ParseDict
+
+from authserver.key_ring import KeyRing
+from mesh.interceptors.wrapping import Context
+from sekisho.auth.v1 import key_service_pb2, key_service_pb2_grpc
+
+
+class KeyServiceServicer(key_service_pb2_grpc.KeyServiceServicer):
+    """Publishes the keys that verify private access tokens."""
+
+    def __init__(self, key_ring: KeyRing) -> None:
+        """Make the answer."""
+        self._jwks = ParseDict(key_ring.jwks(), key_service_pb2.JwkSet())
+
+    async def ListKeys(self, request: key_service_pb2.ListKeysRequest, context: Context) -> key_service_pb2.JwkSet:
+        """Return the public keys."""
+        del request, context
+        return self._jwks

@@ -1,0 +1,81 @@
+"""The steps of one decision. Knows no transport: a method, a door and metadata in; an admission or a refusal out."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from gateway.errors import MalformedAuthorization, MissingToken
+from gateway.exchange import TokenExchange
+from gateway.policy import Route
+from mesh.access.decision import decide, require_reachable
+from mesh.access.rules import Caller, ClientType
+from mesh.metadata import AUTHORIZATION, bearer_token
+
+Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """A call that may pass.
+
+    Attributes:
+        private_token: What the backend is to see in place of the caller's token; None for public methods.
+        caller: Who calls; None for public methods.
+
+    """
+
+    private_token: str | None
+    caller: Caller | None
+
+
+_PUBLIC = Admission(private_token=None, caller=None)
+
+
+class Checkpoint:
+    """Judges calls.
+
+    Args:
+        routes: The methods behind the gateway, by their path.
+        exchange: Where access tokens are exchanged.
+
+    """
+
+    def __init__(self, routes: Mapping[str, Route], exchange: TokenExchange) -> None:
+        """Remember policy and exchange."""
+        self._routes = routes
+        self._exchange = exchange
+
+    async def admit(self, path: str, admitted: frozenset[ClientType], metadata: Metadata) -> Admission:
+        """Return what lets a call pass.
+
+        Args:
+            path: The method, `/package.Service/Method`.
+            admitted: The client types that the door lets in.
+            metadata: What the caller sent.
+
+        Raises:
+            MethodNotFound: If there is no such method for anyone who comes in by this door.
+            MissingToken: If the method needs a token and there is none.
+            MalformedAuthorization: If there is not exactly one bearer token.
+            InvalidToken: If the token does not hold.
+            AuthServerUnavailable: If the token can't be checked.
+            ClientTypeNotAllowed: If the method is not for clients of this type.
+            InsufficientScope: If the token lacks a scope.
+
+        """
+        route = self._routes.get(path)
+        rule = require_reachable(route.method.rule if route else None, admitted)
+        if route is None or rule.public:
+            return _PUBLIC
+        exchanged = await self._exchange.exchange(_access_token(metadata), route.backend)
+        decide(rule, admitted, exchanged.caller)
+        return Admission(exchanged.private_token, exchanged.caller)
+
+
+def _access_token(metadata: Metadata) -> str:
+    token = bearer_token(metadata)
+    if token is not None:
+        return token
+    if all(key != AUTHORIZATION for key, _ in metadata):
+        raise MissingToken("this method needs an access token: authorization: Bearer <token>")
+    raise MalformedAuthorization("there must be exactly one authorization header: Bearer <token>")

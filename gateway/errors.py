@@ -1,0 +1,33 @@
+"""What the gateway itself refuses, beside what the access decision does."""
+
+from mesh.errors import Code, ServiceError
+
+
+class MissingToken(ServiceError):
+    """The method needs an access token, and the call has no `authorization`."""
+
+    code = Code.UNAUTHENTICATED
+
+
+class MalformedAuthorization(ServiceError):
+    """The call has several `authorization` entries, or one that is not `Bearer <token>` (RFC 6750 §2.1)."""
+
+    code = Code.UNAUTHENTICATED
+
+
+class InvalidToken(ServiceError):
+    """The access token is malformed, expired or revoked (RFC 6750 §3.1)."""
+
+    code = Code.UNAUTHENTICATED
+
+
+class AuthServerUnavailable(ServiceError):
+    """The auth server can't be asked about the token now. Nobody gets through unchecked."""
+
+    code = Code.UNAVAILABLE
+
+
+class BackendUnavailable(ServiceError):
+    """The service behind the gateway can't be reached now."""
+
+    code = Code.UNAVAILABLE

@@ -1,0 +1,22 @@
+"""What of a call's metadata goes on to the backend."""
+
+import re
+from collections.abc import Iterable
+
+from mesh.metadata import AUTHORIZATION
+from mesh.request_id import KEY as REQUEST_ID
+
+# What belongs to one hop only (the transport's own headers), and what only the gateway itself may say.
+_DROPPED = re.compile(
+    rf"{AUTHORIZATION}|{REQUEST_ID}|grpc-.*|user-agent|te|content-type|host|connection|forwarded|x-forwarded-.*|x-real-ip|x-sekisho-.*"
+)
+
+
+def forwarded_metadata(
+    metadata: Iterable[tuple[str, str | bytes]], private_token: str | None
+) -> list[tuple[str, str | bytes]]:
+    """Return the metadata for the backend: the caller's, less what is dropped, and the private access token."""
+    kept = [(key, value) for key, value in metadata if not _DROPPED.fullmatch(key)]
+    if private_token is not None:
+        kept.append((AUTHORIZATION, f"Bearer {private_token}"))
+    return kept

@@ -1,0 +1,78 @@
+"""Who may call what, and where it goes: contracts and configuration, checked against each other."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gateway.config import BackendConfig, GatewayConfig
+from mesh.access.descriptors import Method
+from mesh.access.rules import ClientType
+from mesh.config import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """A method that is served behind the gateway.
+
+    Attributes:
+        method: The method and its rule.
+        backend: The name of the backend that serves it.
+
+    """
+
+    method: Method
+    backend: str
+
+    def reachable_by(self, client_types: frozenset[ClientType]) -> bool:
+        """Say whether the method can be reached through a door that lets these client types in."""
+        rule = self.method.rule
+        return rule is not None and (rule.public or bool(rule.client_types & client_types))
+
+
+def compile_routes(config: GatewayConfig, methods: Mapping[str, Method]) -> Mapping[str, Route]:
+    """Return the routes by method path. Methods of services that no backend serves have none.
+
+    Args:
+        config: The gateway's configuration.
+        methods: All methods of all contracts, by their path.
+
+    Raises:
+        ConfigError: If configuration and contracts do not fit, and where.
+
+    """
+    _check_names("listener", [listener.name for listener in config.listeners])
+    _check_names("backend", [backend.name for backend in config.backends])
+    _check_names("service", [service for backend in config.backends for service in backend.services])
+    for listener in config.listeners:
+        if not listener.client_types:
+            raise ConfigError(f"listener {listener.name}: client_types is empty, so nobody could come in")
+    declared = {method.service for method in methods.values()}
+    for backend in config.backends:
+        _check_backend(backend, methods, declared)
+    backend_of = {service: backend.name for backend in config.backends for service in backend.services}
+    return {
+        path: Route(method, backend_of[method.service])
+        for path, method in methods.items()
+        if method.service in backend_of
+    }
+
+
+def _check_names(kind: str, names: list[str]) -> None:
+    if not names:
+        raise ConfigError(f"there is no {kind}")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ConfigError(f"{kind} {name} is there {count} times")
+
+
+def _check_backend(backend: BackendConfig, methods: Mapping[str, Method], declared: set[str]) -> None:
+    for service in backend.services:
+        where = f"backend {backend.name}, service {service}"
+        if service not in declared:
+            raise ConfigError(f"{where}: no contract declares it")
+        served = [method for method in methods.values() if method.service == service]
+        if not any(method.rule for method in served):
+            raise ConfigError(f"{where}: none of its methods has a rule, so nobody could reach it")
+        for method in served:
+            if method.client_streaming or method.server_streaming:
+                raise ConfigError(f"{where}: {method.path} is a stream, and only unary calls pass this gateway")
