@@ -10,11 +10,12 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
+from mesh.error_info import DETAILS_KEY
 from mesh.errors import Code, InvalidRequest, ServiceError
 from mesh.interceptors.wrapping import Context, Continuation, Handler, wrap
 
 DOMAIN = "sekisho"
-DETAILS_KEY = "grpc-status-details-bin"
+
 
 _log = structlog.get_logger()
 _STATUSES = {Code(status.value[0]): status for status in grpc.StatusCode if status.value[0] in set(Code)}

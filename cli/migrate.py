@@ -1,0 +1,39 @@
+"""`sekisho migrate`."""
+
+from typing import Annotated
+
+import typer
+
+from cli.home import Home
+from cli.output import DEFAULT, HomeOption, JsonOption, console, print_json
+from cli.preparation import MIGRATED
+from cli.preparation import migrate as migrate_database
+from cli.serve import ServiceName
+from mesh.config import ConfigError
+
+
+def migrate(
+    service: Annotated[ServiceName | None, typer.Argument(help="Which service's database. All if absent.")] = None,
+    database: Annotated[str | None, typer.Option(help="Its SQLAlchemy URL. The one in --home if absent.")] = None,
+    home: HomeOption = DEFAULT,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Bring databases to the schema that this version works on. Running it again does nothing.
+
+    Example: sekisho migrate payments --database sqlite:////var/lib/sekisho/payments.db
+    """
+    if service and service not in MIGRATED:
+        raise ConfigError(f"{service} has no database")
+    if database and not service:
+        raise ConfigError("--database needs to know whose it is: sekisho migrate SERVICE --database URL")
+    services = [service.value] if service else list(MIGRATED)
+    if not database:
+        for name in services:
+            Home.at(home).config(name)  # refuses a home that is none, instead of making databases there
+    ran = {name: migrate_database(name, database or Home.at(home).database(name)) for name in services}
+    if as_json:
+        print_json(ran)
+        return
+    for name, revisions in ran.items():
+        console.print(f"{name}: " + (f"ran {', '.join(revisions)}" if revisions else "nothing to do"))

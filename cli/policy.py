@@ -1,0 +1,75 @@
+"""`sekisho policy`: who may call what, as the contracts say."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.table import Table
+
+from cli.home import Home
+from cli.output import DEFAULT, HomeOption, JsonOption, console, print_json
+from gateway.config import GatewayConfig
+from gateway.policy import compile_routes
+from mesh.access.descriptors import own_contracts, read_methods
+from mesh.access.rules import ALL_CLIENT_TYPES, ClientType
+from mesh.config import ConfigError, load
+
+policy = typer.Typer(no_args_is_help=True, help="Show who may call what.")
+
+
+@policy.callback()
+def _policy() -> None:
+    """Make `table` a command of its own, also while it is the only one."""
+
+
+@policy.command()
+def table(
+    config: Annotated[
+        Path | None,
+        typer.Option(help="The gateway's configuration: shows what each of its listeners lets through."),
+    ] = None,
+    home: HomeOption = DEFAULT,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Show each method with the client types and scopes that it needs. Methods without a rule are unreachable.
+
+    Without --config, and without one in --home, shows what the contracts alone say.
+
+    Example: sekisho policy table --config /etc/sekisho/gateway.yaml
+    """
+    methods = read_methods(own_contracts())
+    doors: dict[str, frozenset[ClientType]] = {"contracts": ALL_CLIENT_TYPES}
+    reachable = set(methods)
+    if file := config or _config_in(Home.at(home)):
+        settings = load(file, GatewayConfig)
+        doors = {listener.name: listener.client_types for listener in settings.listeners}
+        reachable = set(compile_routes(settings, methods))
+    rows: list[dict[str, Any]] = [
+        {
+            "listener": door,
+            "method": path,
+            "public": bool(method.rule and method.rule.public),
+            "client_types": sorted(method.rule.client_types & admitted) if method.rule else [],
+            "scopes": sorted(method.rule.scopes) if method.rule else [],
+        }
+        for door, admitted in doors.items()
+        for path, method in methods.items()
+        if path in reachable
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    text = Table("method", "who", "scopes", title=f"as {file} says" if file else "as the contracts say")
+    for row in rows:
+        who = "everybody" if row["public"] else " ".join(row["client_types"]) or "[dim]nobody[/]"
+        where = f"{row['listener']}: " if len(doors) > 1 else ""
+        text.add_row(f"{where}{row['method']}", who, " ".join(row["scopes"]))
+    console.print(text)
+
+
+def _config_in(home: Home) -> Path | None:
+    try:
+        return home.config("gateway")
+    except ConfigError:
+        return None

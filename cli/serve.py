@@ -1,0 +1,36 @@
+"""`sekisho serve`."""
+
+import enum
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.home import Home
+from cli.output import DEFAULT, HomeOption
+
+
+class ServiceName(enum.StrEnum):
+    """The services."""
+
+    AUTHSERVER = "authserver"
+    PAYMENTS = "payments"
+    GATEWAY = "gateway"
+    SHOPS = "shops"
+
+
+def serve(
+    service: Annotated[ServiceName, typer.Argument(help="Which service.")],
+    config: Annotated[
+        Path | None, typer.Option(help="Its configuration file. The one that `up` wrote in --home if absent.")
+    ] = None,
+    home: HomeOption = DEFAULT,
+) -> None:
+    """Run one service in this process until SIGTERM. Logs go to standard error, as JSON lines.
+
+    Example: sekisho serve gateway --config /etc/sekisho/gateway.yaml
+    """
+    file = config or Home.at(home).config(service)
+    os.execv(sys.executable, [sys.executable, "-m", service, "--config", str(file)])  # noqa: S606 - no shell is wanted

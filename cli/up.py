@@ -1,0 +1,89 @@
+"""`sekisho up`."""
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager, suppress
+from typing import Annotated, TypeVar
+
+import msgspec
+import typer
+
+from cli.home import Home, MeshAddresses
+from cli.output import DEFAULT, HomeOption, JsonOption, console, print_json
+from cli.preparation import Ports, prepare
+from cli.supervisor import Supervisor, supervised
+
+DEFAULT_PORT = 7443
+
+T = TypeVar("T")
+
+_TEXT = """[bold green]The mesh is up.[/] Ctrl-C stops it.
+
+  gateway              {gateway}
+  shops                {shops}
+  CA of both           {ca}
+  Master Client        {master_credentials}
+  operator             {operator_credentials}
+  wallet application   {wallet_credentials}
+  logs                 {logs}
+
+Try, in another terminal: [bold]sekisho demo --home {home}[/]"""
+
+
+def up(
+    home: HomeOption = DEFAULT,
+    port: Annotated[
+        int, typer.Option(min=0, max=65532, help="The gateway's port; the others follow it. 0: free ports.")
+    ] = DEFAULT_PORT,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Start everything on this machine, and stay until Ctrl-C or SIGTERM.
+
+    Writes all under --home: a development CA, keys, configurations, SQLite databases, credentials, logs.
+
+    Example: sekisho up --home /tmp/mesh --port 0 --json
+    """
+    asyncio.run(until_signal(_stay(Home.at(home), port, as_json=as_json)))
+
+
+@asynccontextmanager
+async def mesh_up(home: Home, port: int) -> AsyncIterator[tuple[MeshAddresses, Supervisor]]:
+    """Run a mesh in a home as long as the context lasts.
+
+    Raises:
+        ConfigError: If a mesh is up there already.
+        ServiceDied: If a service does not come up.
+
+    """
+    with home.locked():
+        addresses = prepare(home, Ports.choose(port))
+        async with supervised(home) as supervisor:
+            home.write_addresses(addresses)
+            try:
+                yield addresses, supervisor
+            finally:
+                home.forget_addresses()
+
+
+async def _stay(home: Home, port: int, *, as_json: bool) -> None:
+    if not as_json:
+        console.print("starting authserver, payments, gateway and shops …")
+    async with mesh_up(home, port) as (addresses, supervisor):
+        where = {name: str(value) for name, value in msgspec.structs.asdict(addresses).items()}
+        if as_json:
+            print_json(where)
+        else:
+            console.print(_TEXT.format(home=home.path, **where), soft_wrap=True)
+        await supervisor.died()
+
+
+async def until_signal(work: Coroutine[None, None, T]) -> T | None:
+    """Run until done, or until a signal asks to stop, whatever is under way then; None if it was stopped."""
+    task = asyncio.create_task(work)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
+    with suppress(asyncio.CancelledError):
+        return await task
+    return None

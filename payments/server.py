@@ -1,0 +1,110 @@
+"""Wires the payments service together."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+from mesh.access.descriptors import own_contracts, read_methods
+from mesh.channel import open_channel
+from mesh.config import ConfigError
+from mesh.database import Database
+from mesh.interceptors.peers import PeerInterceptor
+from mesh.interceptors.private_token import PrivateTokenInterceptor
+from mesh.migrations import require_current
+from mesh.private_tokens import PrivateTokenVerifier
+from mesh.published_keys import PublishedKeys
+from mesh.secret_files import read_private
+from mesh.server import Server, Service
+from mesh.signed_jwt import SigningKey
+from payments.config import PaymentsConfig
+from payments.servicers.ledger import LedgerServicer
+from payments.servicers.partner_applications import PartnerApplicationServicer
+from payments.servicers.partner_reviews import PartnerReviewServicer
+from payments.servicers.payments import PaymentServicer
+from payments.servicers.wallets import WalletServicer
+from payments.software_statements import StatementSigner
+from sekisho.payments.v1 import (
+    ledger_service_pb2_grpc,
+    partner_application_service_pb2_grpc,
+    partner_review_service_pb2_grpc,
+    payment_service_pb2_grpc,
+    wallet_service_pb2_grpc,
+)
+
+_GATEWAY = frozenset({"gateway"})
+
+# Which workloads may call which service.
+PEERS = {
+    "sekisho.payments.v1.PartnerApplicationService": _GATEWAY,
+    "sekisho.payments.v1.PartnerReviewService": _GATEWAY,
+    "sekisho.payments.v1.PaymentService": _GATEWAY,
+    "sekisho.payments.v1.WalletService": _GATEWAY,
+    "sekisho.payments.v1.LedgerService": _GATEWAY,
+}
+
+
+@asynccontextmanager
+async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
+    """Run the service; on leaving, end calls gracefully and close what was opened.
+
+    Raises:
+        ConfigError: If the configuration can't be used, or the database lacks migrations.
+
+    """
+    async with AsyncExitStack() as stack:
+        database = Database(config.database)
+        stack.callback(database.close)
+        database.read_here(lambda connection: require_current(connection, "payments"))
+        auth = open_channel(config.auth)
+        stack.push_async_callback(auth.close)
+        contracts = own_contracts()
+        verifier = PrivateTokenVerifier(PublishedKeys(auth), config.auth_issuer, config.audience, time.time)
+        services = _services(config, database)
+        names = [service.name for service in services]
+        interceptors = [
+            PeerInterceptor(PEERS, names),  # first: other workloads learn nothing about tokens
+            PrivateTokenInterceptor(read_methods(contracts), verifier),
+        ]
+        server = Server(config.server, services, interceptors, contracts=contracts, reflected=names)
+        stack.push_async_callback(server.stop)
+        await server.start()
+        yield server
+
+
+def _services(config: PaymentsConfig, database: Database) -> list[Service]:
+    signer = StatementSigner(_signing_key(config.statement_key), config.statement_issuer, config.auth_issuer)
+    return [
+        Service(
+            "sekisho.payments.v1.PartnerApplicationService",
+            partner_application_service_pb2_grpc.add_PartnerApplicationServiceServicer_to_server,
+            PartnerApplicationServicer(database, signer, time.time),
+        ),
+        Service(
+            "sekisho.payments.v1.PartnerReviewService",
+            partner_review_service_pb2_grpc.add_PartnerReviewServiceServicer_to_server,
+            PartnerReviewServicer(database, time.time),
+        ),
+        Service(
+            "sekisho.payments.v1.PaymentService",
+            payment_service_pb2_grpc.add_PaymentServiceServicer_to_server,
+            PaymentServicer(database, config.fee_basis_points, time.time),
+        ),
+        Service(
+            "sekisho.payments.v1.WalletService",
+            wallet_service_pb2_grpc.add_WalletServiceServicer_to_server,
+            WalletServicer(database, time.time),
+        ),
+        Service(
+            "sekisho.payments.v1.LedgerService",
+            ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server,
+            LedgerServicer(database),
+        ),
+    ]
+
+
+def _signing_key(path: Path) -> SigningKey:
+    try:
+        return SigningKey.from_pem(read_private(path))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error

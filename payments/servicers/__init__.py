@@ -1,0 +1,1 @@
+"""The gRPC services: messages to plain values and back, and checks of fields."""

@@ -1,0 +1,91 @@
+"""`sekisho.payments.v1.PartnerApplicationService`."""
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from mesh.database import Database
+from mesh.fields import Fields
+from mesh.ids import new_id
+from mesh.interceptors.private_token import current_caller
+from mesh.interceptors.wrapping import Context
+from mesh.paging import parse_page
+from mesh.timestamps import to_ms
+from payments.applications import Merchant, get_application, submit_application
+from payments.servicers.messages import application_message, check_id
+from payments.servicers.once import once
+from payments.software_statements import StatementSigner
+from payments.store.applications import list_applications
+from sekisho.payments.v1 import partner_application_pb2 as application_pb
+from sekisho.payments.v1 import partner_application_service_pb2 as pb
+from sekisho.payments.v1 import partner_application_service_pb2_grpc as pb_grpc
+
+_NAME_LENGTH = 200
+_DESCRIPTION_LENGTH = 500
+
+
+class PartnerApplicationServicer(pb_grpc.PartnerApplicationServiceServicer):
+    """Takes a platform's applications.
+
+    Args:
+        database: Where they are kept.
+        signer: Makes software statements.
+        clock: Seconds since the epoch.
+
+    """
+
+    def __init__(self, database: Database, signer: StatementSigner, clock: Callable[[], float]) -> None:
+        """Serve from a database."""
+        self._database = database
+        self._signer = signer
+        self._clock = clock
+
+    async def SubmitPartnerApplication(
+        self, request: pb.SubmitPartnerApplicationRequest, _context: Context
+    ) -> application_pb.PartnerApplication:
+        """Submit an application for one merchant."""
+        platform_id = current_caller().platform_id
+        fields = Fields()
+        fields.request_id(request.request_id)
+        merchant = _merchant(fields, request.application)
+        fields.done()
+
+        def submit(connection: Connection) -> application_pb.PartnerApplication:
+            now = to_ms(self._clock())
+            return application_message(submit_application(connection, platform_id, merchant, now=now, new_id=new_id))
+
+        return await once(self._database, platform_id, request, application_pb.PartnerApplication, submit)
+
+    async def GetPartnerApplication(
+        self, request: pb.GetPartnerApplicationRequest, _context: Context
+    ) -> application_pb.PartnerApplication:
+        """Get one application; if approved, with a fresh software statement."""
+        platform_id = current_caller().platform_id
+        fields = Fields()
+        check_id(fields, "application_id", request.application_id)
+        fields.done()
+        application, statement = await self._database.read(
+            lambda connection: get_application(
+                connection, platform_id, request.application_id, self._signer, self._clock()
+            )
+        )
+        return application_message(application, statement)
+
+    async def ListPartnerApplications(
+        self, request: pb.ListPartnerApplicationsRequest, _context: Context
+    ) -> pb.ListPartnerApplicationsResponse:
+        """List the platform's applications, the newest first."""
+        platform_id = current_caller().platform_id
+        page = parse_page(request.page_size, request.page_token)
+        rows = await self._database.read(lambda connection: list_applications(connection, platform_id, page))
+        rows, next_page_token = page.cut(rows, "application_id")
+        return pb.ListPartnerApplicationsResponse(
+            applications=map(application_message, rows), next_page_token=next_page_token
+        )
+
+
+def _merchant(fields: Fields, application: application_pb.PartnerApplication) -> Merchant:
+    fields.text("application.merchant_name", application.merchant_name, most=_NAME_LENGTH)
+    fields.email("application.contact_email", application.contact_email)
+    fields.text("application.business_description", application.business_description, most=_DESCRIPTION_LENGTH)
+    return Merchant(application.merchant_name, application.contact_email, application.business_description)

@@ -1,0 +1,42 @@
+"""Software statements (RFC 7591 §2.3): signed proof that a Partner ID was approved for a platform."""
+
+from dataclasses import dataclass
+
+from mesh.signed_jwt import SigningKey, sign
+from payments.application_states import Application
+
+TYP = "software-statement+jwt"
+
+_LIFETIME_SECONDS = 24 * 60 * 60
+
+
+@dataclass(frozen=True, slots=True)
+class StatementSigner:
+    """Signs software statements.
+
+    Attributes:
+        key: The key that signs.
+        issuer: The `iss` of the statements.
+        audience: Their `aud`, the auth server's name.
+
+    """
+
+    key: SigningKey
+    issuer: str
+    audience: str
+
+    def statement(self, application: Application, now: float) -> str:
+        """Return a statement about an approved application, good for 24 hours from `now`, in seconds.
+
+        Its `jti` is the application's id, whenever it is made; so one registration uses up all statements about it.
+        """
+        claims = {
+            "iss": self.issuer,
+            "aud": self.audience,
+            "iat": int(now),
+            "exp": int(now) + _LIFETIME_SECONDS,
+            "jti": application.application_id,
+            "partner_id": application.partner_id,
+            "platform_id": application.platform_id,
+        }
+        return sign(self.key, TYP, claims)

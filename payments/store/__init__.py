@@ -1,0 +1,1 @@
+"""The database of the payments service; the only place with SQL."""

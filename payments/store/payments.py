@@ -1,0 +1,90 @@
+"""Payments in the database."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import bindparam as bind
+
+from mesh.paging import Page
+from payments.payment_states import Payment, PaymentNotFound, PaymentState
+from payments.store.tables import payments
+
+_c = payments.c
+_COLUMNS = tuple(_c.keys())
+_AFTER_ALL_IDS = "z"
+
+_INSERT = insert(payments)
+_FIND = select(payments).where(_c.payment_id == bind("id"), _c.partner_id == bind("partner"))
+_FIND_LOCKED = _FIND.with_for_update()
+_UPDATE = (
+    update(payments)
+    .where(_c.payment_id == bind("id"))
+    .values(
+        state=bind("new_state"),
+        captured=bind("new_captured"),
+        refunded=bind("new_refunded"),
+        update_time=bind("new_time"),
+    )
+)
+_LIST = (
+    select(payments)
+    .where(_c.partner_id == bind("partner"), _c.payment_id < bind("before"))
+    .order_by(_c.payment_id.desc())
+    .limit(bind("most"))
+)
+
+
+def insert_payment(connection: Connection, payment: Payment) -> None:
+    """Add a new payment."""
+    connection.execute(_INSERT, {name: getattr(payment, name) for name in _COLUMNS})
+
+
+def get_payment(connection: Connection, partner_id: str, payment_id: str, *, lock: bool = False) -> Payment:
+    """Return a partner's payment; with `lock`, nobody else changes it until the transaction ends.
+
+    Raises:
+        PaymentNotFound: If there is none, or it is another partner's.
+
+    """
+    key = {"id": payment_id, "partner": partner_id}
+    row = connection.execute(_FIND_LOCKED if lock else _FIND, key).one_or_none()
+    if row is None:
+        raise PaymentNotFound("there is no such payment")
+    return payment_of(row)
+
+
+def update_payment(connection: Connection, payment: Payment) -> None:
+    """Keep what a step changed of a payment."""
+    change = {
+        "id": payment.payment_id,
+        "new_state": payment.state,
+        "new_captured": payment.captured,
+        "new_refunded": payment.refunded,
+        "new_time": payment.update_time,
+    }
+    connection.execute(_UPDATE, change)
+
+
+def list_payments(connection: Connection, partner_id: str, page: Page) -> Sequence[Payment]:
+    """Return a page of a partner's payments and one more, the newest first."""
+    key = {"partner": partner_id, "before": page.after or _AFTER_ALL_IDS, "most": page.limit}
+    return [payment_of(row) for row in connection.execute(_LIST, key)]
+
+
+def payment_of(row: Row[Any]) -> Payment:
+    """Return the payment in a row that begins with the columns of the table."""
+    return Payment(
+        payment_id=row.payment_id,
+        partner_id=row.partner_id,
+        wallet_id=row.wallet_id,
+        currency_code=row.currency_code,
+        state=PaymentState(row.state),
+        authorized=row.authorized,
+        captured=row.captured,
+        refunded=row.refunded,
+        fee_basis_points=row.fee_basis_points,
+        description=row.description,
+        create_time=row.create_time,
+        update_time=row.update_time,
+    )

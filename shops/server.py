@@ -1,0 +1,84 @@
+"""Puts the service together."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from mesh.access.descriptors import own_contracts
+from mesh.channel import open_channel
+from mesh.database import Database
+from mesh.lifecycle import forever
+from mesh.migrations import require_current
+from mesh.secret_files import read_key
+from mesh.server import Server, Service
+from sekisho.shops.v1 import catalog_service_pb2_grpc, order_service_pb2_grpc, shop_service_pb2_grpc
+from shops.backoff import Backoff
+from shops.config import ShopsConfig, read_credentials
+from shops.gateway_client import GatewayClient
+from shops.opening import Opening, Pauses
+from shops.pay_order import PayOrder
+from shops.refund_order import RefundOrder
+from shops.sealed_secrets import SealedSecrets
+from shops.servicers.catalog import CatalogServicer
+from shops.servicers.orders import OrderServicer
+from shops.servicers.shops import ShopServicer
+from shops.visibility import Visibility
+from shops.workers import pay_pending_orders, take_openings_on
+
+_SERVICES = ("sekisho.shops.v1.ShopService", "sekisho.shops.v1.CatalogService", "sekisho.shops.v1.OrderService")
+_RETRIES = Backoff(first_seconds=0.5, most_seconds=30.0)
+_PENDING_ORDERS_LOOK_SECONDS = 0.5
+
+
+@asynccontextmanager
+async def running(config: ShopsConfig) -> AsyncIterator[Server]:
+    """Run the service: on entering it answers calls, on leaving it ends them and its background work.
+
+    Raises:
+        ConfigError: If it can't start as configured.
+
+    """
+    master = read_credentials(config.master_credentials)
+    token_key = read_key(config.token_key)
+    secrets = SealedSecrets(read_key(config.sealing_key))
+    visibility = Visibility(token_key)
+    async with AsyncExitStack() as stack:
+        database = Database(config.database)
+        stack.callback(database.close)
+        await database.read(partial(require_current, service="shops"))
+        gateway = GatewayClient(await stack.enter_async_context(open_channel(config.gateway)), time.monotonic)
+
+        reviews = Backoff(config.review_poll_seconds, config.review_poll_max_seconds)
+        opening = Opening(database, gateway, master, secrets, time.time, Pauses(reviews, _RETRIES))
+        wake_opening = asyncio.Event()
+        pay_order = PayOrder(database, gateway, secrets, time.time, _RETRIES)
+        stack.push_async_callback(pay_order.stop)
+        refund_order = RefundOrder(database, gateway, secrets)
+
+        shops = ShopServicer(database, visibility, token_key, time.time, wake_opening.set)
+        catalog = CatalogServicer(database, visibility, time.time)
+        orders = OrderServicer(database, visibility, token_key, secrets, pay_order, refund_order, time.time)
+        services = [
+            Service(_SERVICES[0], shop_service_pb2_grpc.add_ShopServiceServicer_to_server, shops),
+            Service(_SERVICES[1], catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server, catalog),
+            Service(_SERVICES[2], order_service_pb2_grpc.add_OrderServiceServicer_to_server, orders),
+        ]
+        server = Server(config.server, services, [], contracts=own_contracts(), reflected=_SERVICES)
+        openings = partial(take_openings_on, database, opening, time.time)
+        payments = partial(pay_pending_orders, database, pay_order, time.time)
+        workers = [
+            asyncio.create_task(forever(openings, config.review_poll_seconds, wake_opening)),
+            asyncio.create_task(forever(payments, _PENDING_ORDERS_LOOK_SECONDS, asyncio.Event())),
+        ]
+        stack.push_async_callback(_cancel, workers)
+        await server.start()
+        stack.push_async_callback(server.stop)
+        yield server
+
+
+async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

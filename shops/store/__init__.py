@@ -1,0 +1,1 @@
+"""The marketplace's tables, and the only SQL."""
