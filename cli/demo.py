@@ -16,7 +16,7 @@ from cli.cast import StoryFailed, Stubs
 from cli.home import DEFAULT_HOME, Home, MeshAddresses
 from cli.hops import Hop
 from cli.output import JsonOption, console, print_json
-from cli.sequence import draw_sequence
+from cli.sequence import draw_sequence, short, without_repeats
 from cli.story import Step, Story
 from cli.supervisor import ServiceDied
 from cli.up import mesh_up, until_signal
@@ -121,7 +121,7 @@ class _TextTeller:
             console.print(f"\n[bold red]The story went wrong:[/] {failure}", soft_wrap=True)
             return
         console.print("\n[bold]The sequence[/]\n")
-        hops = [hop for step in steps if not step.rows for hop in step.hops]
+        hops = [hop for step in steps if not step.rows for hop in without_repeats(step.hops)]
         for line in draw_sequence(hops):
             console.print(line, soft_wrap=True, markup=False)
         console.print(f"\n[bold green]All {len(steps)} steps came out as the story says[/], in {seconds} s.")
@@ -136,8 +136,8 @@ def _table(rows: list[dict[str, str]]) -> Table:
 
 def _hops(hops: list[Hop]) -> Table:
     table = Table("who", "calls", "method", "as", "answer", "ms", box=None, padding=(0, 1, 0, 3))
-    for hop in hops:
+    for hop in without_repeats(hops):
         colour = "green" if hop.status == "OK" else "red"
         answer = f"[{colour}]{hop.reason or hop.status}[/]"
-        table.add_row(hop.caller, hop.service, hop.method, hop.client_type, answer, f"{hop.milliseconds:.1f}")
+        table.add_row(hop.caller, hop.service, short(hop), hop.client_type, answer, f"{hop.milliseconds:.1f}")
     return table
