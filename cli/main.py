@@ -22,6 +22,7 @@ _ADVISED = (ConfigError, PolicyError, ServiceDied, ProvisioningError, InvalidSco
 
 app = typer.Typer(
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     help="Sekisho, a checkpoint for gRPC: lets another company's platform call your services, one tenant at a time.",
 )

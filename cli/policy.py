@@ -1,5 +1,6 @@
 """`sekisho policy`: who may call what, as the contracts say."""
 
+import itertools
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,7 +11,7 @@ from cli.home import Home
 from cli.output import DEFAULT, HomeOption, JsonOption, console, print_json
 from gateway.config import GatewayConfig
 from gateway.policy import compile_routes
-from mesh.access.descriptors import own_contracts, read_methods
+from mesh.access.descriptors import own_contracts, read_methods, service_of
 from mesh.access.rules import ALL_CLIENT_TYPES, ClientType
 from mesh.config import ConfigError, load
 
@@ -60,12 +61,21 @@ def table(
     if as_json:
         print_json(rows)
         return
-    text = Table("method", "who", "scopes", title=f"as {file} says" if file else "as the contracts say")
-    for row in rows:
-        who = "everybody" if row["public"] else " ".join(row["client_types"]) or "[dim]nobody[/]"
-        where = f"{row['listener']}: " if len(doors) > 1 else ""
-        text.add_row(f"{where}{row['method']}", who, " ".join(row["scopes"]))
-    console.print(text)
+    title = f"as {file} says" if file else "as the contracts say"
+    for door in doors:
+        console.print(_text([row for row in rows if row["listener"] == door], f"{door}: {title}"))
+
+
+def _text(rows: list[dict[str, Any]], title: str) -> Table:
+    """Lay rows out by service."""
+    text = Table("method", "who", "scopes", title=title)
+    for service, methods in itertools.groupby(rows, lambda row: service_of(row["method"])):
+        text.add_section()
+        text.add_row(f"[bold]{service}[/]")
+        for row in methods:
+            who = "everybody" if row["public"] else " ".join(row["client_types"]) or "[dim]nobody[/]"
+            text.add_row(f"  {row['method'].rpartition('/')[2]}", who, " ".join(row["scopes"]))
+    return text
 
 
 def _config_in(home: Home) -> Path | None:

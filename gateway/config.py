@@ -37,5 +37,7 @@ class GatewayConfig(Config, frozen=True):
     backends: tuple[BackendConfig, ...]
     # The most exchanges kept. One is kept for each access token and backend, about 2 KiB each.
     exchange_cache_entries: int = 50_000
+    # How long an exchange is kept at most: a revocation is in force everywhere after this.
+    exchange_cache_seconds: float = 30.0
     # The longest that a unary call may take, also when the caller would wait longer.
     call_timeout_seconds: float = 60.0

@@ -1,6 +1,5 @@
 """Swaps access tokens for private access tokens at the auth server, and keeps the answers while they are good."""
 
-import asyncio
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from gateway.errors import AuthServerUnavailable, InvalidToken
 from mesh import request_id
 from mesh.access.descriptors import client_type_of
 from mesh.access.rules import Caller
+from mesh.single_flight import SingleFlight
 from sekisho.auth.v1 import exchange_service_pb2 as pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc
 
@@ -34,7 +34,7 @@ class Exchanged:
     Attributes:
         private_token: The private access token.
         caller: Whom both tokens speak for.
-        good_until: When the private token expires, by the clock of the exchange.
+        good_until: Until when this may be used again, by the clock of the exchange.
         access_until: When the access token expires, by the same clock; no call may outlive it.
 
     """
@@ -46,24 +46,28 @@ class Exchanged:
 
 
 class TokenExchange:
-    """Exchanges tokens; at most `capacity` answers are kept, the least recently used go first.
+    """Exchanges tokens, and keeps the answers for a while; the least recently used go first.
 
     Concurrent calls with the same token share one exchange. Refusals are not kept.
 
     Args:
         channel: To the auth server.
         capacity: The most answers kept.
+        max_age_seconds: How long an answer is kept, though the token in it may live longer.
         clock: Seconds that never go back.
 
     """
 
-    def __init__(self, channel: grpc.aio.Channel, capacity: int, clock: Callable[[], float]) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, *, capacity: int, max_age_seconds: float, clock: Callable[[], float]
+    ) -> None:
         """Start with an empty cache."""
         self._stub = exchange_service_pb2_grpc.ExchangeServiceStub(channel)
         self._capacity = capacity
+        self._max_age_seconds = max_age_seconds
         self._clock = clock
         self._cache: OrderedDict[_Key, Exchanged] = OrderedDict()
-        self._flights: dict[_Key, asyncio.Task[Exchanged]] = {}
+        self._flights = SingleFlight[_Key, Exchanged]()
 
     async def exchange(self, access_token: str, audience: str) -> Exchanged:
         """Return a private access token for a backend, from the cache or from the auth server.
@@ -81,13 +85,7 @@ class TokenExchange:
         if cached is not None and self._clock() < cached.good_until:
             self._cache.move_to_end(key)
             return cached
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = asyncio.create_task(self._fetch(key, access_token, audience))
-            self._flights[key] = flight
-            flight.add_done_callback(lambda done: self._land(key, done))
-        # A caller who hangs up does not take the answer away from the others.
-        return await asyncio.shield(flight)
+        return await self._flights.do(key, lambda: self._fetch(key, access_token, audience))
 
     async def _fetch(self, key: _Key, access_token: str, audience: str) -> Exchanged:
         request = pb.ExchangeTokenRequest(
@@ -105,7 +103,10 @@ class TokenExchange:
             _log.warning("exchange failed", code=error.code().name, details=error.details())
             raise AuthServerUnavailable("the auth server can't check the token now; try again") from error
         exchanged = Exchanged(
-            reply.access_token, _caller(reply), asked + reply.expires_in, asked + reply.subject_token_expires_in
+            private_token=reply.access_token,
+            caller=_caller(reply),
+            good_until=asked + min(reply.expires_in, self._max_age_seconds),
+            access_until=asked + reply.subject_token_expires_in,
         )
         self._keep(key, exchanged)
         return exchanged
@@ -115,11 +116,6 @@ class TokenExchange:
         self._cache.move_to_end(key)
         if len(self._cache) > self._capacity:
             self._cache.popitem(last=False)
-
-    def _land(self, key: _Key, flight: asyncio.Task[Exchanged]) -> None:
-        del self._flights[key]
-        if not flight.cancelled():
-            flight.exception()  # marks it as seen, for when every caller has hung up
 
 
 def _caller(reply: pb.ExchangeTokenResponse) -> Caller:

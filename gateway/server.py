@@ -36,7 +36,13 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
         channels = {
             backend.name: await stack.enter_async_context(open_channel(backend.channel)) for backend in config.backends
         }
-        checkpoint = Checkpoint(routes, TokenExchange(auth, config.exchange_cache_entries, time.monotonic))
+        exchange = TokenExchange(
+            auth,
+            capacity=config.exchange_cache_entries,
+            max_age_seconds=config.exchange_cache_seconds,
+            clock=time.monotonic,
+        )
+        checkpoint = Checkpoint(routes, exchange)
         proxy = Proxy(routes.values(), channels, config.call_timeout_seconds)
         servers = [
             Server(

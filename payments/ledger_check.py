@@ -116,7 +116,7 @@ def _compare(what: str, where: str, expected: int, found: int) -> Iterator[Findi
         yield Finding(what, where, str(expected), str(found))
 
 
-def _account_of(row: Row[Any]) -> Account:
+def _account_of(row: Row[*tuple[Any, ...]]) -> Account:
     return Account(row.owner_id, row.currency_code, row.kind)
 
 

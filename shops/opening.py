@@ -89,7 +89,7 @@ class Opening:
             after = self._postponed(shop, self._pauses.failure)
         moved = await self._database.run(partial(move_shop, before=shop.state, shop=after))
         if moved and after.state is not shop.state:
-            log.info("a shop's opening went on", now=after.state.value)
+            log.info("a shop's opening went on", to=after.state.value)
 
     async def _apply(self, shop: Shop) -> Shop:
         request = application_service.SubmitPartnerApplicationRequest(

@@ -106,6 +106,6 @@ def list_pending_applications(connection: Connection, page: Page) -> Sequence[Ap
     return [_application(row) for row in connection.execute(_LIST_IN_STATE, key)]
 
 
-def _application(row: Row[Any]) -> Application:
+def _application(row: Row[*tuple[Any, ...]]) -> Application:
     values = row._asdict()
     return Application(**values | {"state": ApplicationState(values["state"])})

@@ -72,17 +72,17 @@ class MovedPayment:
     moved: dict[AccountKind, int]
 
 
-def accounts_with_entries(connection: Connection) -> Iterator[Row[Any]]:
+def accounts_with_entries(connection: Connection) -> Iterator[Row[*tuple[Any, ...]]]:
     """Return every account with each of its entries in their order; once, with None, if it has none."""
     yield from connection.execute(_ACCOUNTS)
 
 
-def transactions_with_entries(connection: Connection) -> Iterator[Row[Any]]:
+def transactions_with_entries(connection: Connection) -> Iterator[Row[*tuple[Any, ...]]]:
     """Return every transaction with each of its entries; once, with None, if it has none."""
     yield from connection.execute(_TRANSACTIONS)
 
 
-def stray_entries(connection: Connection) -> Iterator[Row[Any]]:
+def stray_entries(connection: Connection) -> Iterator[Row[*tuple[Any, ...]]]:
     """Return the entries whose account or transaction does not exist."""
     yield from connection.execute(_STRAY_ENTRIES)
 

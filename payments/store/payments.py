@@ -72,7 +72,7 @@ def list_payments(connection: Connection, partner_id: str, page: Page) -> Sequen
     return [payment_of(row) for row in connection.execute(_LIST, key)]
 
 
-def payment_of(row: Row[Any]) -> Payment:
+def payment_of(row: Row[*tuple[Any, ...]]) -> Payment:
     """Return the payment in a row that begins with the columns of the table."""
     return Payment(
         payment_id=row.payment_id,

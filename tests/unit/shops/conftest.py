@@ -1,7 +1,6 @@
+import asyncio
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-
-import asyncio
 
 import pytest
 

@@ -1,5 +1,7 @@
 """A payment company in one small TLS server, as the marketplace sees it through the gateway; it can be made to fail."""
 
+# ruff: noqa: N802 - methods are named by the contracts
+
 import itertools
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -110,7 +112,7 @@ class FakeGateway(
     async def IssueToken(
         self, request: token_service_pb2.IssueTokenRequest, context: Context
     ) -> token_service_pb2.IssueTokenResponse:
-        def effect(_: str) -> token_service_pb2.IssueTokenResponse:
+        def effect() -> token_service_pb2.IssueTokenResponse:
             if self.secrets.get(request.client_id) != request.client_secret:
                 raise Refusal(grpc.StatusCode.UNAUTHENTICATED, "INVALID_CLIENT")
             token = f"sat_{next(self._numbers)}"
@@ -126,7 +128,7 @@ class FakeGateway(
     async def SubmitPartnerApplication(
         self, request: application_service.SubmitPartnerApplicationRequest, context: Context
     ) -> Application:
-        def effect(_: str) -> Application:
+        def effect() -> Application:
             known = self.applications.get(request.request_id)
             application = known or Application(application_id=f"app_{next(self._numbers)}", state=Application.PENDING)
             self.applications[request.request_id] = application
@@ -137,7 +139,7 @@ class FakeGateway(
     async def GetPartnerApplication(
         self, request: application_service.GetPartnerApplicationRequest, context: Context
     ) -> Application:
-        def effect(_: str) -> Application:
+        def effect() -> Application:
             answer = Application()
             answer.CopyFrom(next(a for a in self.applications.values() if a.application_id == request.application_id))
             if answer.state == Application.APPROVED:
@@ -151,7 +153,7 @@ class FakeGateway(
     async def RegisterClient(
         self, request: registration.RegisterClientRequest, context: Context
     ) -> registration.RegisterClientResponse:
-        def effect(_: str) -> registration.RegisterClientResponse:
+        def effect() -> registration.RegisterClientResponse:
             if used_by := self.clients_of_statements.get(request.software_statement):
                 raise Refusal(grpc.StatusCode.ALREADY_EXISTS, "SOFTWARE_STATEMENT_USED", {"client_id": used_by})
             client_id = f"cli_{next(self._numbers)}"
@@ -166,7 +168,7 @@ class FakeGateway(
     async def RotateClientSecret(
         self, request: registration.RotateClientSecretRequest, context: Context
     ) -> registration.RotateClientSecretResponse:
-        def effect(_: str) -> registration.RotateClientSecretResponse:
+        def effect() -> registration.RotateClientSecretResponse:
             self.secrets[request.client_id] = f"scs_rotated-secret-{request.client_id}-{next(self._numbers)}"
             return registration.RotateClientSecretResponse(
                 client=registration.Client(client_id=request.client_id), client_secret=self.secrets[request.client_id]
@@ -179,7 +181,7 @@ class FakeGateway(
     async def CreatePayment(self, request: payments.CreatePaymentRequest, context: Context) -> payments.Payment:
         self.before_payment()
 
-        def effect(_: str) -> payments.Payment:
+        def effect() -> payments.Payment:
             if known := self.payments.get(request.request_id):
                 return known
             if request.payment_code != GOOD_CODE or not request.capture:
@@ -191,30 +193,32 @@ class FakeGateway(
         return await self._answer("CreatePayment", context, effect)
 
     async def RefundPayment(self, request: payments.RefundPaymentRequest, context: Context) -> payments.Payment:
-        def effect(_: str) -> payments.Payment:
+        def effect() -> payments.Payment:
             self.refunds.add(request.request_id)
             return payments.Payment(payment_id=request.payment_id)
 
         return await self._answer("RefundPayment", context, effect)
 
-    async def _answer(self, method: str, context: Context, effect: Callable[[str], M], *, public: bool = False) -> M:
+    async def _answer(self, method: str, context: Context, effect: Callable[[], M], *, public: bool = False) -> M:
         metadata = dict(context.invocation_metadata() or ())
         token = str(metadata.get("authorization", "")).removeprefix("Bearer ")
         client_id = self.tokens.get(token, "")
         self.calls.append(Call(method, client_id, str(metadata.get("x-request-id", ""))))
-        queue = self.next_refusals[method]
-        refusal = queue.popleft() if queue else None
         try:
-            if refusal and not refusal.after_effect:
-                raise refusal
             if not client_id and not public:
-                raise Refusal(grpc.StatusCode.UNAUTHENTICATED, "INVALID_TOKEN")
-            answer = effect(client_id)
-            if refusal:
-                raise refusal
+                raise Refusal(grpc.StatusCode.UNAUTHENTICATED, "INVALID_TOKEN")  # noqa: TRY301 - as the gateway would
+            return self._outcome(method, effect)
         except Refusal as error:
             await context.abort(error.code, "refused", _details(error))
-        return answer
+
+    def _outcome(self, method: str, effect: Callable[[], M]) -> M:
+        queue = self.next_refusals[method]
+        refusal = queue.popleft() if queue else None
+        if refusal is None:
+            return effect()
+        if refusal.after_effect:
+            effect()
+        raise refusal
 
 
 def _details(refusal: Refusal) -> tuple[tuple[str, bytes], ...]:

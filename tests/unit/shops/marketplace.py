@@ -9,9 +9,9 @@ from mesh.channel import open_channel
 from mesh.database import Database
 from mesh.migrations import upgrade
 from shops.backoff import Backoff
+from shops.catalog import create_product
 from shops.gateway_client import GatewayClient
 from shops.money import Money
-from shops.catalog import create_product
 from shops.open_shop import open_shop
 from shops.opening import Opening, Pauses
 from shops.pay_order import PayOrder

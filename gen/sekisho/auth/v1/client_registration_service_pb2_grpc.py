@@ -82,8 +82,9 @@ class ClientRegistrationServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def RotateClientSecret(self, request, context):
-        """Replaces the secret of one client of the caller's platform. The old secret and every token taken with it stop
-        working at once. Each call makes a new secret.
+        """Replaces the secret of one client of the caller's platform. The old secret stops working at once. Tokens taken with
+        it are exchanged no more: they end as soon as a gateway asks for them again, by default within 30 seconds. Each call
+        makes a new secret.
 
         Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
         """

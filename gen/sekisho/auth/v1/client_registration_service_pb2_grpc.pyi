@@ -51,8 +51,9 @@ class ClientRegistrationServiceStub:
     Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
     """
     RotateClientSecret: _grpc.UnaryUnaryMultiCallable[_client_registration_service_pb2.RotateClientSecretRequest, _client_registration_service_pb2.RotateClientSecretResponse]
-    """Replaces the secret of one client of the caller's platform. The old secret and every token taken with it stop
-    working at once. Each call makes a new secret.
+    """Replaces the secret of one client of the caller's platform. The old secret stops working at once. Tokens taken with
+    it are exchanged no more: they end as soon as a gateway asks for them again, by default within 30 seconds. Each call
+    makes a new secret.
 
     Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
     """
@@ -80,8 +81,9 @@ class ClientRegistrationServiceAsyncStub(ClientRegistrationServiceStub):
     Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
     """
     RotateClientSecret: _aio.UnaryUnaryMultiCallable[_client_registration_service_pb2.RotateClientSecretRequest, _client_registration_service_pb2.RotateClientSecretResponse]  # type: ignore[assignment]
-    """Replaces the secret of one client of the caller's platform. The old secret and every token taken with it stop
-    working at once. Each call makes a new secret.
+    """Replaces the secret of one client of the caller's platform. The old secret stops working at once. Tokens taken with
+    it are exchanged no more: they end as soon as a gateway asks for them again, by default within 30 seconds. Each call
+    makes a new secret.
 
     Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
     """
@@ -124,8 +126,9 @@ class ClientRegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _client_registration_service_pb2.RotateClientSecretRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_client_registration_service_pb2.RotateClientSecretResponse, _abc.Awaitable[_client_registration_service_pb2.RotateClientSecretResponse]]:
-        """Replaces the secret of one client of the caller's platform. The old secret and every token taken with it stop
-        working at once. Each call makes a new secret.
+        """Replaces the secret of one client of the caller's platform. The old secret stops working at once. Tokens taken with
+        it are exchanged no more: they end as soon as a gateway asks for them again, by default within 30 seconds. Each call
+        makes a new secret.
 
         Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
         """

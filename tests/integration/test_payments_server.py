@@ -1,0 +1,488 @@
+"""The payments service over real mTLS, with a real (if tiny) auth server that publishes its keys."""
+
+import asyncio
+import secrets
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import grpc
+import jwt
+import pytest
+from google.protobuf.json_format import ParseDict
+from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.status_pb2 import Status
+
+from mesh import tls
+from mesh.access.descriptors import own_contracts
+from mesh.access.rules import Caller, ClientType
+from mesh.config import ChannelConfig, ConfigError, ServerConfig
+from mesh.database import Database
+from mesh.interceptors.errors import DETAILS_KEY
+from mesh.interceptors.wrapping import Context
+from mesh.migrations import upgrade
+from mesh.pki import create_authority, issue_workload
+from mesh.private_tokens import TYP, claims_of
+from mesh.secret_files import write_private
+from mesh.server import Server, Service
+from mesh.signed_jwt import SigningKey, create_pem, public_keys, sign, verify
+from payments.config import PaymentsConfig
+from payments.server import running
+from sekisho.auth.v1 import key_service_pb2, key_service_pb2_grpc
+from sekisho.payments.v1 import (
+    ledger_service_pb2,
+    ledger_service_pb2_grpc,
+    money_pb2,
+    partner_application_pb2,
+    partner_application_service_pb2,
+    partner_application_service_pb2_grpc,
+    partner_review_service_pb2,
+    partner_review_service_pb2_grpc,
+    payment_service_pb2,
+    payment_service_pb2_grpc,
+    wallet_service_pb2,
+    wallet_service_pb2_grpc,
+)
+
+ISSUER = "https://auth.test"
+STATEMENT_ISSUER = "https://payments.test"
+KEY = SigningKey.from_pem(create_pem())
+FOREIGN_KEY = SigningKey.from_pem(create_pem())
+STATEMENT_KEY_PEM = create_pem()
+
+MASTER = Caller(
+    "cli_master", ClientType.MASTER, "plt_shops", "", frozenset({"applications.write", "applications.read"})
+)
+OPERATOR = Caller(
+    "cli_operator", ClientType.OPERATOR, "", "", frozenset({"reviews.read", "reviews.write", "ledger.read"})
+)
+WALLET = Caller("cli_wallet", ClientType.WALLET, "", "", frozenset({"wallets.write", "wallets.read"}))
+PARTNER = Caller("cli_shop", ClientType.PARTNER, "plt_shops", "", frozenset({"payments.write", "payments.read"}))
+
+Metadata = tuple[tuple[str, str], ...]
+
+
+class KeyServicer(key_service_pb2_grpc.KeyServiceServicer):
+    """Publishes one key."""
+
+    async def ListKeys(self, _request: key_service_pb2.ListKeysRequest, _context: Context) -> key_service_pb2.JwkSet:
+        return ParseDict({"keys": [KEY.public_jwk()]}, key_service_pb2.JwkSet())
+
+
+def as_caller(
+    caller: Caller, *, audience: str = "payments", key: SigningKey = KEY, issuer: str = ISSUER, age: int = 0
+) -> Metadata:
+    now = int(time.time()) - age
+    claims = {"iss": issuer, "aud": audience, "iat": now, "exp": now + 300, "jti": secrets.token_hex(8)}
+    return (("authorization", f"Bearer {sign(key, TYP, {**claims, **claims_of(caller)})}"),)
+
+
+def request_id() -> str:
+    return secrets.token_hex(16)
+
+
+def yen(minor_units: int) -> money_pb2.Money:
+    return money_pb2.Money(currency_code="JPY", minor_units=minor_units)
+
+
+def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
+    with pytest.raises(grpc.RpcError) as caught:
+        call()
+    error = caught.value
+    assert isinstance(error, grpc.Call)
+    details = dict(error.trailing_metadata() or ())[DETAILS_KEY]
+    assert isinstance(details, bytes)
+    info = ErrorInfo()
+    assert Status.FromString(details).details[0].Unpack(info)
+    assert info.domain == "sekisho"
+    return error.code(), info.reason
+
+
+def server_config(folder: Path, workload: str) -> ServerConfig:
+    return ServerConfig(
+        listen="localhost:0",
+        certificate=folder / f"{workload}.pem",
+        private_key=folder / f"{workload}-key.pem",
+        client_ca=folder / "ca.pem",
+        drain_seconds=1.0,
+    )
+
+
+def channel_config(folder: Path, port: int, server: str, client: str) -> ChannelConfig:
+    return ChannelConfig(
+        target=f"localhost:{port}",
+        ca=folder / "ca.pem",
+        server_name=tls.dns_name(server),
+        certificate=folder / f"{client}.pem",
+        private_key=folder / f"{client}-key.pem",
+    )
+
+
+def payments_config(folder: Path, auth_port: int) -> PaymentsConfig:
+    return PaymentsConfig(
+        server=server_config(folder, "payments"),
+        database=f"sqlite:///{folder}/payments.db",
+        auth=channel_config(folder, auth_port, "authserver", "payments"),
+        auth_issuer=ISSUER,
+        statement_issuer=STATEMENT_ISSUER,
+        statement_key=folder / "statement-key.pem",
+    )
+
+
+@asynccontextmanager
+async def both_servers(folder: Path) -> AsyncIterator[int]:
+    keys = Service("sekisho.auth.v1.KeyService", key_service_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer())
+    auth = Server(server_config(folder, "authserver"), [keys], [], contracts=own_contracts(), reflected=[keys.name])
+    await auth.start()
+    async with running(payments_config(folder, auth.port)) as server:
+        yield server.port
+    await auth.stop()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("payments")
+    authority = create_authority(folder, "ca")
+    for workload in ("gateway", "payments", "authserver"):
+        issue_workload(authority, folder, workload)
+    write_private(folder / "statement-key.pem", STATEMENT_KEY_PEM)
+    database = Database(f"sqlite:///{folder}/payments.db")
+    database.run_here(lambda connection: upgrade(connection, "payments"))
+    database.close()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def grpc_server(folder: Path) -> Iterator[int]:
+    """Run the real servers on a loop in a thread; return the port of payments."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    servers = both_servers(folder)
+    try:
+        yield asyncio.run_coroutine_threadsafe(servers.__aenter__(), loop).result(20)
+    finally:
+        asyncio.run_coroutine_threadsafe(servers.__aexit__(None, None, None), loop).result(20)
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join(20)
+        loop.close()
+
+
+def open_sync_channel(config: ChannelConfig) -> grpc.Channel:
+    options = [("grpc.ssl_target_name_override", config.server_name)]
+    return grpc.secure_channel(config.target, tls.channel_credentials(config), options)
+
+
+@pytest.fixture(scope="module")
+def grpc_channel(folder: Path, grpc_server: int) -> Iterator[grpc.Channel]:
+    with open_sync_channel(channel_config(folder, grpc_server, "payments", "gateway")) as channel:
+        yield channel
+
+
+@pytest.fixture(scope="module")
+def grpc_stub_cls() -> type[payment_service_pb2_grpc.PaymentServiceStub]:
+    return payment_service_pb2_grpc.PaymentServiceStub
+
+
+@pytest.fixture(scope="module")
+def applications(grpc_channel: grpc.Channel) -> partner_application_service_pb2_grpc.PartnerApplicationServiceStub:
+    return partner_application_service_pb2_grpc.PartnerApplicationServiceStub(grpc_channel)
+
+
+@pytest.fixture(scope="module")
+def reviews(grpc_channel: grpc.Channel) -> partner_review_service_pb2_grpc.PartnerReviewServiceStub:
+    return partner_review_service_pb2_grpc.PartnerReviewServiceStub(grpc_channel)
+
+
+@pytest.fixture(scope="module")
+def wallets(grpc_channel: grpc.Channel) -> wallet_service_pb2_grpc.WalletServiceStub:
+    return wallet_service_pb2_grpc.WalletServiceStub(grpc_channel)
+
+
+def submission() -> partner_application_service_pb2.SubmitPartnerApplicationRequest:
+    return partner_application_service_pb2.SubmitPartnerApplicationRequest(
+        request_id=request_id(),
+        application=partner_application_pb2.PartnerApplication(
+            merchant_name="Tea House", contact_email="owner@tea.example", business_description="Tea and sweets"
+        ),
+    )
+
+
+@pytest.fixture
+def application(
+    applications: partner_application_service_pb2_grpc.PartnerApplicationServiceStub,
+) -> partner_application_pb2.PartnerApplication:
+    return applications.SubmitPartnerApplication(submission(), metadata=as_caller(MASTER))
+
+
+@dataclass(frozen=True)
+class Story:
+    """A partner, and a wallet with 10,000 yen."""
+
+    partner: Caller
+    wallet_id: str
+    new_code: Callable[[], str]
+
+
+@pytest.fixture
+def story(
+    application: partner_application_pb2.PartnerApplication,
+    reviews: partner_review_service_pb2_grpc.PartnerReviewServiceStub,
+    wallets: wallet_service_pb2_grpc.WalletServiceStub,
+) -> Story:
+    approval = partner_review_service_pb2.ApprovePartnerApplicationRequest(application_id=application.application_id)
+    partner_id = reviews.ApprovePartnerApplication(approval, metadata=as_caller(OPERATOR)).partner_id
+    opening = wallet_service_pb2.OpenWalletRequest(request_id=request_id(), currency_code="JPY")
+    wallet_id = wallets.OpenWallet(opening, metadata=as_caller(WALLET)).wallet_id
+    top_up = wallet_service_pb2.TopUpWalletRequest(request_id=request_id(), wallet_id=wallet_id, amount=yen(10_000))
+    wallets.TopUpWallet(top_up, metadata=as_caller(WALLET))
+    consent = wallet_service_pb2.IssuePaymentCodeRequest(wallet_id=wallet_id, limit=yen(5_000))
+    return Story(
+        replace(PARTNER, partner_id=partner_id),
+        wallet_id,
+        lambda: wallets.IssuePaymentCode(consent, metadata=as_caller(WALLET)).payment_code,
+    )
+
+
+def charge(code: str, minor_units: int, *, capture: bool = False) -> payment_service_pb2.CreatePaymentRequest:
+    return payment_service_pb2.CreatePaymentRequest(
+        request_id=request_id(), payment_code=code, amount=yen(minor_units), capture=capture, description="order 7"
+    )
+
+
+def test_a_payment_is_held_captured_and_refunded(
+    story: Story,
+    grpc_stub: payment_service_pb2_grpc.PaymentServiceStub,
+    wallets: wallet_service_pb2_grpc.WalletServiceStub,
+) -> None:
+    partner = as_caller(story.partner)
+    payment = grpc_stub.CreatePayment(charge(story.new_code(), 4_000), metadata=partner)
+    assert payment.state == payment_service_pb2.Payment.AUTHORIZED
+    assert payment.partner_id == story.partner.partner_id
+
+    capture = payment_service_pb2.CapturePaymentRequest(
+        request_id=request_id(), payment_id=payment.payment_id, amount=yen(3_000)
+    )
+    captured = grpc_stub.CapturePayment(capture, metadata=partner)
+    assert (captured.captured_amount, captured.fee_amount) == (yen(3_000), yen(75))
+
+    refund = payment_service_pb2.RefundPaymentRequest(
+        request_id=request_id(), payment_id=payment.payment_id, amount=yen(1_000)
+    )
+    refunded = grpc_stub.RefundPayment(refund, metadata=partner)
+    assert (refunded.refunded_amount, refunded.fee_amount) == (yen(1_000), yen(50))
+
+    again = payment_service_pb2.GetPaymentRequest(payment_id=payment.payment_id)
+    assert grpc_stub.GetPayment(again, metadata=partner) == refunded
+    listed = grpc_stub.ListPayments(payment_service_pb2.ListPaymentsRequest(), metadata=partner)
+    assert list(listed.payments) == [refunded]
+    balance = grpc_stub.GetBalance(payment_service_pb2.GetBalanceRequest(), metadata=partner)
+    assert list(balance.amounts) == [yen(1_950)]
+    wallet = wallets.GetWallet(
+        wallet_service_pb2.GetWalletRequest(wallet_id=story.wallet_id), metadata=as_caller(WALLET)
+    )
+    assert wallet.available == yen(8_000)
+
+
+def test_a_canceled_payment_goes_back_to_the_wallet(
+    story: Story,
+    grpc_stub: payment_service_pb2_grpc.PaymentServiceStub,
+    wallets: wallet_service_pb2_grpc.WalletServiceStub,
+) -> None:
+    partner = as_caller(story.partner)
+    payment = grpc_stub.CreatePayment(charge(story.new_code(), 4_000), metadata=partner)
+    cancel = payment_service_pb2.CancelPaymentRequest(request_id=request_id(), payment_id=payment.payment_id)
+    assert grpc_stub.CancelPayment(cancel, metadata=partner).state == payment_service_pb2.Payment.CANCELED
+    wallet = wallets.GetWallet(
+        wallet_service_pb2.GetWalletRequest(wallet_id=story.wallet_id), metadata=as_caller(WALLET)
+    )
+    assert wallet.available == yen(10_000)
+
+
+def test_the_same_request_gets_the_same_answer_even_when_the_payment_has_moved_on(
+    story: Story, grpc_stub: payment_service_pb2_grpc.PaymentServiceStub
+) -> None:
+    partner = as_caller(story.partner)
+    request = charge(story.new_code(), 4_000)
+    payment = grpc_stub.CreatePayment(request, metadata=partner)
+    capture = payment_service_pb2.CapturePaymentRequest(request_id=request_id(), payment_id=payment.payment_id)
+    grpc_stub.CapturePayment(capture, metadata=partner)
+    assert grpc_stub.CreatePayment(request, metadata=partner) == payment
+
+    request.amount.minor_units = 4_001
+    answer = refusal(lambda: grpc_stub.CreatePayment(request, metadata=partner))
+    assert answer == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
+
+
+def test_an_approved_application_comes_with_a_signed_statement(
+    story: Story,
+    application: partner_application_pb2.PartnerApplication,
+    applications: partner_application_service_pb2_grpc.PartnerApplicationServiceStub,
+) -> None:
+    request = partner_application_service_pb2.GetPartnerApplicationRequest(application_id=application.application_id)
+    approved = applications.GetPartnerApplication(request, metadata=as_caller(MASTER))
+    assert approved.state == partner_application_pb2.PartnerApplication.APPROVED
+    assert approved.reviewer == OPERATOR.client_id
+    claims = verify(
+        approved.software_statement,
+        public_keys({"keys": [SigningKey.from_pem(STATEMENT_KEY_PEM).public_jwk()]}),
+        typ="software-statement+jwt",
+        issuer=STATEMENT_ISSUER,
+        audience=ISSUER,
+        now=time.time(),
+    )
+    assert claims["jti"] == application.application_id
+    assert (claims["partner_id"], claims["platform_id"]) == (story.partner.partner_id, "plt_shops")
+    assert claims["exp"] - claims["iat"] == 24 * 60 * 60
+    assert jwt.get_unverified_header(approved.software_statement)["typ"] == "software-statement+jwt"
+
+
+def test_another_platform_does_not_see_an_application(
+    application: partner_application_pb2.PartnerApplication,
+    applications: partner_application_service_pb2_grpc.PartnerApplicationServiceStub,
+) -> None:
+    other = as_caller(replace(MASTER, platform_id="plt_other"))
+    for application_id in (application.application_id, "app_00000000000000000000000000"):
+        request = partner_application_service_pb2.GetPartnerApplicationRequest(application_id=application_id)
+        answer = refusal(lambda request=request: applications.GetPartnerApplication(request, metadata=other))
+        assert answer == (grpc.StatusCode.NOT_FOUND, "APPLICATION_NOT_FOUND")
+    everything = partner_application_service_pb2.ListPartnerApplicationsRequest()
+    assert not applications.ListPartnerApplications(everything, metadata=other).applications
+
+
+def test_another_partner_does_not_see_a_payment(
+    story: Story, grpc_stub: payment_service_pb2_grpc.PaymentServiceStub
+) -> None:
+    payment = grpc_stub.CreatePayment(charge(story.new_code(), 1), metadata=as_caller(story.partner))
+    other = as_caller(replace(story.partner, partner_id="ptn_other"))
+    request = payment_service_pb2.GetPaymentRequest(payment_id=payment.payment_id)
+    assert refusal(lambda: grpc_stub.GetPayment(request, metadata=other)) == (
+        grpc.StatusCode.NOT_FOUND,
+        "PAYMENT_NOT_FOUND",
+    )
+    refund = payment_service_pb2.RefundPaymentRequest(request_id=request_id(), payment_id=payment.payment_id)
+    assert refusal(lambda: grpc_stub.RefundPayment(refund, metadata=other)) == (
+        grpc.StatusCode.NOT_FOUND,
+        "PAYMENT_NOT_FOUND",
+    )
+    assert not grpc_stub.ListPayments(payment_service_pb2.ListPaymentsRequest(), metadata=other).payments
+
+
+def test_the_trial_balance_balances(story: Story, grpc_channel: grpc.Channel) -> None:
+    payments = payment_service_pb2_grpc.PaymentServiceStub(grpc_channel)
+    payments.CreatePayment(charge(story.new_code(), 500, capture=True), metadata=as_caller(story.partner))
+    ledger = ledger_service_pb2_grpc.LedgerServiceStub(grpc_channel)
+    rows = ledger.GetTrialBalance(ledger_service_pb2.GetTrialBalanceRequest(), metadata=as_caller(OPERATOR)).rows
+    assert {row.account_kind for row in rows} == {"CASH", "WALLET", "HOLD", "PARTNER", "FEE"}
+    assert sum(row.debit_minor_units for row in rows) == sum(row.credit_minor_units for row in rows) > 0
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"amount": yen(0)},
+        {"amount": yen(-1)},
+        {"amount": yen(1_000_000_000_001)},
+        {"amount": yen(2**63 - 1)},
+        {"amount": money_pb2.Money(currency_code="XXX", minor_units=1)},
+        {"amount": money_pb2.Money(currency_code="jpy", minor_units=1)},
+        {"amount": None},
+        {"request_id": "short"},
+        {"payment_code": ""},
+        {"payment_code": "pmc_\0"},
+        {"description": "x" * 201},
+    ],
+)
+def test_bad_fields_are_refused(
+    changed: dict[str, object], story: Story, grpc_stub: payment_service_pb2_grpc.PaymentServiceStub
+) -> None:
+    fields = {"request_id": request_id(), "payment_code": story.new_code(), "amount": yen(1), **changed}
+    request = payment_service_pb2.CreatePaymentRequest(**fields)
+    answer = refusal(lambda: grpc_stub.CreatePayment(request, metadata=as_caller(story.partner)))
+    assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+
+
+def test_an_absurd_lifetime_of_a_payment_code_is_refused(
+    story: Story, wallets: wallet_service_pb2_grpc.WalletServiceStub
+) -> None:
+    for seconds, nanos in ((0, 0), (-1, 0), (3601, 0), (2**63 - 1, 0), (0, -1)):
+        request = wallet_service_pb2.IssuePaymentCodeRequest(wallet_id=story.wallet_id, limit=yen(1))
+        request.ttl.seconds, request.ttl.nanos = seconds, nanos
+        answer = refusal(lambda request=request: wallets.IssuePaymentCode(request, metadata=as_caller(WALLET)))
+        assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        pytest.param((), id="no token"),
+        pytest.param((("authorization", "Basic eDp5"),), id="another scheme"),
+        pytest.param((("authorization", "Bearer sat_garbage"),), id="an access token"),
+        pytest.param(as_caller(PARTNER) * 2, id="two headers"),
+        pytest.param(as_caller(PARTNER, audience="authserver"), id="another audience"),
+        pytest.param(as_caller(PARTNER, issuer="https://elsewhere.test"), id="another issuer"),
+        pytest.param(as_caller(PARTNER, key=FOREIGN_KEY), id="another key"),
+        pytest.param(as_caller(PARTNER, age=400), id="expired"),
+    ],
+)
+def test_without_a_good_private_token_nothing_is_answered(
+    metadata: Metadata, grpc_stub: payment_service_pb2_grpc.PaymentServiceStub
+) -> None:
+    request = payment_service_pb2.ListPaymentsRequest()
+    answer = refusal(lambda: grpc_stub.ListPayments(request, metadata=metadata))
+    assert answer == (grpc.StatusCode.UNAUTHENTICATED, "INVALID_PRIVATE_TOKEN")
+
+
+@pytest.mark.parametrize("caller", [WALLET, MASTER, OPERATOR])
+def test_only_partners_call_the_payment_service(
+    caller: Caller, grpc_stub: payment_service_pb2_grpc.PaymentServiceStub
+) -> None:
+    scoped = replace(caller, scopes=PARTNER.scopes)
+    # Whoever may not call learns nothing about the fields either: this request is invalid too.
+    request = payment_service_pb2.CreatePaymentRequest()
+    answer = refusal(lambda: grpc_stub.CreatePayment(request, metadata=as_caller(scoped)))
+    assert answer == (grpc.StatusCode.PERMISSION_DENIED, "CLIENT_TYPE_NOT_ALLOWED")
+
+
+def test_a_token_without_the_scope_is_refused(grpc_stub: payment_service_pb2_grpc.PaymentServiceStub) -> None:
+    reader = replace(PARTNER, scopes=frozenset({"payments.read"}))
+    request = payment_service_pb2.CreatePaymentRequest()
+    answer = refusal(lambda: grpc_stub.CreatePayment(request, metadata=as_caller(reader)))
+    assert answer == (grpc.StatusCode.PERMISSION_DENIED, "INSUFFICIENT_SCOPE")
+
+
+def test_only_the_gateway_calls_payments(folder: Path, grpc_server: int) -> None:
+    with open_sync_channel(channel_config(folder, grpc_server, "payments", "authserver")) as channel:
+        stub = payment_service_pb2_grpc.PaymentServiceStub(channel)
+        request = payment_service_pb2.ListPaymentsRequest()
+        answer = refusal(lambda: stub.ListPayments(request, metadata=as_caller(PARTNER)))
+    assert answer == (grpc.StatusCode.PERMISSION_DENIED, "WORKLOAD_NOT_ALLOWED")
+
+
+def test_a_caller_without_a_certificate_does_not_get_a_connection(folder: Path, grpc_server: int) -> None:
+    config = ChannelConfig(
+        target=f"localhost:{grpc_server}", ca=folder / "ca.pem", server_name=tls.dns_name("payments")
+    )
+    with open_sync_channel(config) as channel, pytest.raises(grpc.RpcError) as caught:
+        stub = payment_service_pb2_grpc.PaymentServiceStub(channel)
+        stub.ListPayments(payment_service_pb2.ListPaymentsRequest(), metadata=as_caller(PARTNER), timeout=10)
+    assert isinstance(caught.value, grpc.Call)
+    assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+async def start_and_stop(config: PaymentsConfig) -> None:
+    async with running(config):
+        pass
+
+
+def test_it_does_not_start_on_a_database_without_its_schema(folder: Path, tmp_path: Path) -> None:
+    config = replace_database(payments_config(folder, 1), f"sqlite:///{tmp_path}/empty.db")
+    with pytest.raises(ConfigError, match="sekisho migrate"):
+        asyncio.run(start_and_stop(config))
+
+
+def replace_database(config: PaymentsConfig, url: str) -> PaymentsConfig:
+    return PaymentsConfig(**{name: getattr(config, name) for name in config.__struct_fields__} | {"database": url})
