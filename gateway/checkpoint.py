@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+import structlog
+
 from gateway.errors import MalformedAuthorization, MissingToken
 from gateway.exchange import TokenExchange
 from gateway.policy import Route
@@ -68,8 +70,13 @@ class Checkpoint:
         if route is None or rule.public:
             return _PUBLIC
         exchanged = await self._exchange.exchange(_access_token(metadata), route.backend)
-        decide(rule, admitted, exchanged.caller)
-        return Admission(exchanged.private_token, exchanged.caller)
+        caller = exchanged.caller
+        # Before the decision: the log is to say who was refused, too.
+        structlog.contextvars.bind_contextvars(
+            client_id=caller.client_id, client_type=caller.client_type, partner_id=caller.partner_id
+        )
+        decide(rule, admitted, caller)
+        return Admission(exchanged.private_token, caller)
 
 
 def _access_token(metadata: Metadata) -> str:

@@ -5,7 +5,6 @@ from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
 import grpc
-import structlog
 
 from gateway.checkpoint import Admission, Checkpoint
 from mesh.access.decision import require_reachable
@@ -47,14 +46,7 @@ class CheckpointInterceptor(grpc.aio.ServerInterceptor):
 
         @asynccontextmanager
         async def admit(context: Context) -> AsyncIterator[None]:
-            admission = await self._checkpoint.admit(path, self._admitted, context.invocation_metadata() or ())
-            if admission.caller is not None:
-                structlog.contextvars.bind_contextvars(
-                    client_id=admission.caller.client_id,
-                    client_type=admission.caller.client_type,
-                    partner_id=admission.caller.partner_id,
-                )
-            _admission.set(admission)
+            _admission.set(await self._checkpoint.admit(path, self._admitted, context.invocation_metadata() or ()))
             yield
 
         return wrap(handler or _NOT_FOUND, admit)

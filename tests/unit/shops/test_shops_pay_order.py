@@ -170,6 +170,7 @@ def test_an_order_is_paid_after_a_process_that_died_in_the_middle(certificates: 
                 first.pay_order.start_first(order_id)
                 await reached.wait()  # leaving now cancels the attempt, its answer unseen
             async with marketplace_on(database_file, gateway) as second:
+                second.clock.now = first.clock.now
                 assert second.order(order_id).state is OrderState.PAYMENT_PENDING
                 await second.pay_pending_orders()
                 assert second.order(order_id).state is OrderState.PAID
