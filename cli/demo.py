@@ -89,8 +89,8 @@ class _JsonTeller:
 
     def end(self, steps: list[Step], failure: str, seconds: float) -> None:
         """Sum up."""
-        hops = sum(len(step.hops) for step in steps)
-        summary = {"ok": not failure, "steps": len(steps), "hops": hops, "seconds": seconds}
+        calls = sum(len(step.hops) for step in steps)
+        summary = {"ok": not failure, "steps": len(steps), "calls": calls, "seconds": seconds}
         print_json({**summary, "error": failure} if failure else summary)
 
 

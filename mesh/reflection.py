@@ -3,8 +3,10 @@
 from collections.abc import Iterable
 
 import grpc
+from google.protobuf import duration_pb2
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
+from google.rpc import error_details_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio
 
@@ -16,7 +18,7 @@ REFLECTION_METHODS = tuple(f"/{service}/ServerReflectionInfo" for service in REF
 
 
 class ReflectionHandler(grpc.GenericRpcHandler):
-    """Describes the given services, and nothing that they don't need.
+    """Describes the given services, the details that errors carry, and nothing else.
 
     Args:
         contracts: Where the services and all that they import are declared.
@@ -40,7 +42,7 @@ class ReflectionHandler(grpc.GenericRpcHandler):
 
 
 def _pool(contracts: FileDescriptorSet, services: Iterable[str]) -> DescriptorPool:
-    files = {file.name: file for file in contracts.file}
+    files = {file.name: file for file in [*contracts.file, *_error_details()]}
     declared_in = {f"{file.package}.{service.name}": file for file in contracts.file for service in file.service}
     pool, added = DescriptorPool(), set[str]()
 
@@ -55,4 +57,12 @@ def _pool(contracts: FileDescriptorSet, services: Iterable[str]) -> DescriptorPo
     for service in services:
         if service in declared_in:
             add(declared_in[service])
+    add(files[error_details_pb2.DESCRIPTOR.name])  # else grpcurl could show rich errors in base64 only
     return pool
+
+
+def _error_details() -> list[FileDescriptorProto]:
+    described = [FileDescriptorProto(), FileDescriptorProto()]
+    duration_pb2.DESCRIPTOR.CopyToProto(described[0])
+    error_details_pb2.DESCRIPTOR.CopyToProto(described[1])
+    return described

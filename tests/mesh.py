@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import grpc
+import yaml
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
@@ -132,6 +133,11 @@ class Mesh:
         except grpc.RpcError as error:
             return outcome(error)
         return OK
+
+    def config(self, service: str) -> dict[str, Any]:
+        """Return a service's configuration."""
+        config: dict[str, Any] = yaml.safe_load(self.home.config(service).read_text())
+        return config
 
     def credentials(self, who: str) -> tuple[str, str]:
         content = json.loads(Path(self.addresses[f"{who}_credentials"]).read_text())

@@ -9,10 +9,9 @@ from sqlalchemy import bindparam as bind
 
 from mesh.paging import Page
 from payments.application_states import Application, ApplicationNotFound, ApplicationState
-from payments.store.tables import applications, partners
+from payments.store.tables import AFTER_ALL_IDS, applications, partners
 
 _c = applications.c
-_AFTER_ALL_IDS = "z"
 
 _INSERT = insert(applications)
 _INSERT_PARTNER = insert(partners)
@@ -96,7 +95,7 @@ def save_decision(connection: Connection, application: Application) -> None:
 
 def list_applications(connection: Connection, platform_id: str, page: Page) -> Sequence[Application]:
     """Return a page of a platform's applications and one more, the newest first."""
-    key = {"platform": platform_id, "before": page.after or _AFTER_ALL_IDS, "most": page.limit}
+    key = {"platform": platform_id, "before": page.after or AFTER_ALL_IDS, "most": page.limit}
     return [_application(row) for row in connection.execute(_LIST_OF_PLATFORM, key)]
 
 

@@ -8,11 +8,10 @@ from sqlalchemy import bindparam as bind
 
 from mesh.paging import Page
 from payments.payment_states import Payment, PaymentNotFound, PaymentState
-from payments.store.tables import payments
+from payments.store.tables import AFTER_ALL_IDS, payments
 
 _c = payments.c
 _COLUMNS = tuple(_c.keys())
-_AFTER_ALL_IDS = "z"
 
 _INSERT = insert(payments)
 _FIND = select(payments).where(_c.payment_id == bind("id"), _c.partner_id == bind("partner"))
@@ -68,7 +67,7 @@ def update_payment(connection: Connection, payment: Payment) -> None:
 
 def list_payments(connection: Connection, partner_id: str, page: Page) -> Sequence[Payment]:
     """Return a page of a partner's payments and one more, the newest first."""
-    key = {"partner": partner_id, "before": page.after or _AFTER_ALL_IDS, "most": page.limit}
+    key = {"partner": partner_id, "before": page.after or AFTER_ALL_IDS, "most": page.limit}
     return [payment_of(row) for row in connection.execute(_LIST, key)]
 
 

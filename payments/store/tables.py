@@ -19,6 +19,9 @@ from sqlalchemy import (
 
 from mesh.idempotency import IdempotencyTable
 
+# Sorts after every id; lists of the newest first begin below it.
+AFTER_ALL_IDS = "z"
+
 METADATA = MetaData()
 
 idempotency = IdempotencyTable(METADATA)

@@ -15,6 +15,7 @@ import pytest
 from google.protobuf.json_format import ParseDict
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
+from msgspec import structs
 
 from mesh import tls
 from mesh.access.descriptors import own_contracts
@@ -68,7 +69,9 @@ Metadata = tuple[tuple[str, str], ...]
 class KeyServicer(key_service_pb2_grpc.KeyServiceServicer):
     """Publishes one key."""
 
-    async def ListKeys(self, _request: key_service_pb2.ListKeysRequest, _context: Context) -> key_service_pb2.JwkSet:
+    async def ListKeys(  # noqa: N802 - named by the contract
+        self, _request: key_service_pb2.ListKeysRequest, _context: Context
+    ) -> key_service_pb2.JwkSet:
         return ParseDict({"keys": [KEY.public_jwk()]}, key_service_pb2.JwkSet())
 
 
@@ -317,6 +320,67 @@ def test_the_same_request_gets_the_same_answer_even_when_the_payment_has_moved_o
     assert answer == (grpc.StatusCode.ALREADY_EXISTS, "REQUEST_ID_REUSED")
 
 
+def test_refusals_of_a_payment_name_their_reason(
+    story: Story, grpc_stub: payment_service_pb2_grpc.PaymentServiceStub
+) -> None:
+    partner, code = as_caller(story.partner), story.new_code()
+    payment = grpc_stub.CreatePayment(charge(code, 4_000), metadata=partner)
+    capture = payment_service_pb2.CapturePaymentRequest(request_id=request_id(), payment_id=payment.payment_id)
+    refund = payment_service_pb2.RefundPaymentRequest(request_id=request_id(), payment_id=payment.payment_id)
+    reasons = {
+        "PAYMENT_CODE_USED": lambda: grpc_stub.CreatePayment(charge(code, 1), metadata=partner),
+        "PAYMENT_CODE_LIMIT_EXCEEDED": lambda: grpc_stub.CreatePayment(
+            charge(story.new_code(), 5_001), metadata=partner
+        ),
+        "PAYMENT_STATE_CONFLICT": lambda: grpc_stub.RefundPayment(refund, metadata=partner),
+    }
+    for reason, call in reasons.items():
+        assert refusal(call) == (grpc.StatusCode.FAILED_PRECONDITION, reason)
+    capture.amount.CopyFrom(yen(4_001))
+    answer = refusal(lambda: grpc_stub.CapturePayment(capture, metadata=partner))
+    assert answer == (grpc.StatusCode.FAILED_PRECONDITION, "AMOUNT_TOO_LARGE")
+    unknown = charge("pmc_AAAAAAAAAAAAAAAAAAAAAA", 1)
+    answer = refusal(lambda: grpc_stub.CreatePayment(unknown, metadata=partner))
+    assert answer == (grpc.StatusCode.NOT_FOUND, "PAYMENT_CODE_NOT_FOUND")
+
+
+def test_a_decision_stands(
+    story: Story,
+    application: partner_application_pb2.PartnerApplication,
+    reviews: partner_review_service_pb2_grpc.PartnerReviewServiceStub,
+) -> None:
+    approval = partner_review_service_pb2.ApprovePartnerApplicationRequest(application_id=application.application_id)
+    again = reviews.ApprovePartnerApplication(approval, metadata=as_caller(replace(OPERATOR, client_id="cli_other")))
+    assert (again.partner_id, again.reviewer) == (story.partner.partner_id, OPERATOR.client_id)
+    rejection = partner_review_service_pb2.RejectPartnerApplicationRequest(
+        application_id=application.application_id, rejection_reason="changed my mind"
+    )
+    answer = refusal(lambda: reviews.RejectPartnerApplication(rejection, metadata=as_caller(OPERATOR)))
+    assert answer == (grpc.StatusCode.FAILED_PRECONDITION, "APPLICATION_ALREADY_DECIDED")
+
+
+def test_pending_applications_are_listed_page_by_page(
+    applications: partner_application_service_pb2_grpc.PartnerApplicationServiceStub,
+    reviews: partner_review_service_pb2_grpc.PartnerReviewServiceStub,
+) -> None:
+    made = {
+        applications.SubmitPartnerApplication(submission(), metadata=as_caller(MASTER)).application_id for _ in range(3)
+    }
+    seen: list[str] = []
+    request = partner_review_service_pb2.ListPendingPartnerApplicationsRequest(page_size=2)
+    while True:
+        page = reviews.ListPendingPartnerApplications(request, metadata=as_caller(OPERATOR))
+        seen += [application.application_id for application in page.applications]
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    assert made <= set(seen)
+    assert seen == sorted(set(seen))
+    request.page_token = "garbage"
+    answer = refusal(lambda: reviews.ListPendingPartnerApplications(request, metadata=as_caller(OPERATOR)))
+    assert answer == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+
+
 def test_an_approved_application_comes_with_a_signed_statement(
     story: Story,
     application: partner_application_pb2.PartnerApplication,
@@ -466,9 +530,11 @@ def test_a_caller_without_a_certificate_does_not_get_a_connection(folder: Path, 
     config = ChannelConfig(
         target=f"localhost:{grpc_server}", ca=folder / "ca.pem", server_name=tls.dns_name("payments")
     )
-    with open_sync_channel(config) as channel, pytest.raises(grpc.RpcError) as caught:
+    request = payment_service_pb2.ListPaymentsRequest()
+    with open_sync_channel(config) as channel:
         stub = payment_service_pb2_grpc.PaymentServiceStub(channel)
-        stub.ListPayments(payment_service_pb2.ListPaymentsRequest(), metadata=as_caller(PARTNER), timeout=10)
+        with pytest.raises(grpc.RpcError) as caught:
+            stub.ListPayments(request, metadata=as_caller(PARTNER), timeout=10)
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
@@ -479,10 +545,6 @@ async def start_and_stop(config: PaymentsConfig) -> None:
 
 
 def test_it_does_not_start_on_a_database_without_its_schema(folder: Path, tmp_path: Path) -> None:
-    config = replace_database(payments_config(folder, 1), f"sqlite:///{tmp_path}/empty.db")
+    config = structs.replace(payments_config(folder, 1), database=f"sqlite:///{tmp_path}/empty.db")
     with pytest.raises(ConfigError, match="sekisho migrate"):
         asyncio.run(start_and_stop(config))
-
-
-def replace_database(config: PaymentsConfig, url: str) -> PaymentsConfig:
-    return PaymentsConfig(**{name: getattr(config, name) for name in config.__struct_fields__} | {"database": url})

@@ -2,6 +2,7 @@
 
 # ruff: noqa: N802 - methods are named by the contracts
 
+import asyncio
 import itertools
 from collections import defaultdict, deque
 from collections.abc import Callable
@@ -52,6 +53,7 @@ class Call:
     method: str
     client_id: str
     request_id: str
+    order_id: str = ""
 
 
 class FakeGateway(
@@ -75,6 +77,8 @@ class FakeGateway(
         self.payments: dict[str, payments.Payment] = {}
         self.refunds: set[str] = set()
         self.before_payment: Callable[[], object] = lambda: None
+        self._payments_open = asyncio.Event()
+        self._payments_open.set()
         self._numbers = itertools.count(1)
         self._server: grpc.aio.Server | None = None
 
@@ -83,6 +87,7 @@ class FakeGateway(
         return ChannelConfig(target=f"localhost:{self.port}", ca=self.folder / "public-ca.pem")
 
     async def start(self) -> None:
+        self._loop = asyncio.get_running_loop()
         self._server = grpc.aio.server()
         token_service_pb2_grpc.add_TokenServiceServicer_to_server(self, self._server)
         registration_grpc.add_ClientRegistrationServiceServicer_to_server(self, self._server)
@@ -98,11 +103,16 @@ class FakeGateway(
             await self._server.stop(None)
         self._server = None
 
-    def decide(self, state: "Application.State", rejection_reason: str = "") -> None:
+    def decide(self, state: "Application.State.ValueType", rejection_reason: str = "") -> None:
         for application in self.applications.values():
             application.state = state
             application.partner_id = f"ptn_{application.application_id}" if state == Application.APPROVED else ""
             application.rejection_reason = rejection_reason
+
+    def hold_payments(self) -> Callable[[], object]:
+        """Let payments wait; return what lets them go on. Both may be called from any thread."""
+        self._payments_open.clear()
+        return lambda: self._loop.call_soon_threadsafe(self._payments_open.set)
 
     def called(self, method: str) -> int:
         return sum(call.method == method for call in self.calls)
@@ -180,6 +190,7 @@ class FakeGateway(
 
     async def CreatePayment(self, request: payments.CreatePaymentRequest, context: Context) -> payments.Payment:
         self.before_payment()
+        await self._payments_open.wait()
 
         def effect() -> payments.Payment:
             if known := self.payments.get(request.request_id):
@@ -190,7 +201,7 @@ class FakeGateway(
             self.payments[request.request_id] = payment
             return payment
 
-        return await self._answer("CreatePayment", context, effect)
+        return await self._answer("CreatePayment", context, effect, order_id=request.request_id)
 
     async def RefundPayment(self, request: payments.RefundPaymentRequest, context: Context) -> payments.Payment:
         def effect() -> payments.Payment:
@@ -199,11 +210,13 @@ class FakeGateway(
 
         return await self._answer("RefundPayment", context, effect)
 
-    async def _answer(self, method: str, context: Context, effect: Callable[[], M], *, public: bool = False) -> M:
+    async def _answer(
+        self, method: str, context: Context, effect: Callable[[], M], *, public: bool = False, order_id: str = ""
+    ) -> M:
         metadata = dict(context.invocation_metadata() or ())
         token = str(metadata.get("authorization", "")).removeprefix("Bearer ")
         client_id = self.tokens.get(token, "")
-        self.calls.append(Call(method, client_id, str(metadata.get("x-request-id", ""))))
+        self.calls.append(Call(method, client_id, str(metadata.get("x-request-id", "")), order_id))
         try:
             if not client_id and not public:
                 raise Refusal(grpc.StatusCode.UNAUTHENTICATED, "INVALID_TOKEN")  # noqa: TRY301 - as the gateway would

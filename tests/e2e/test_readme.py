@@ -1,0 +1,63 @@
+"""The README's grpcurl calls work as written."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.mesh import mesh_up
+
+ROOT = Path(__file__).parents[2]
+GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
+
+
+@pytest.fixture(scope="module")
+def grpcurl_folder() -> Path:
+    """Return a folder with grpcurl in it, built once by Go's own tools."""
+    folder = ROOT / ".cache" / "bin"
+    if not (folder / "grpcurl").exists():
+        go = shutil.which("go") or "/usr/local/go/bin/go"
+        if not Path(go).exists():
+            if os.environ.get("CI") == "true":
+                pytest.fail("CI needs Go, to build grpcurl")
+            pytest.skip("Go is not installed, so grpcurl can't be built")
+        subprocess.run([go, "install", GRPCURL], env={**os.environ, "GOBIN": str(folder)}, check=True, timeout=600)
+    return folder
+
+
+def blocks() -> list[str]:
+    """Return the shell blocks that come after the marker."""
+    _, marker, text = (ROOT / "README.md").read_text().partition("<!-- followed by the tests, word for word -->")
+    assert marker
+    return re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+
+
+@pytest.mark.timeout(600)
+def test_the_calls_of_the_readme_work_word_for_word(grpcurl_folder: Path, tmp_path: Path) -> None:
+    assert len(blocks()) == 4
+    *before, last = blocks()
+    with mesh_up(tmp_path / ".sekisho") as mesh:
+        port = mesh.addresses["gateway"].rpartition(":")[2]
+        script = "\n".join(["set -eu", *before, "echo ==== refused ====", last]).replace(":7443", f":{port}")
+        run = subprocess.run(
+            ["/bin/bash"],
+            input=script,
+            cwd=tmp_path,
+            env={**os.environ, "PATH": f"{grpcurl_folder}:{os.environ['PATH']}"},
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    done, _, _ = run.stdout.partition("==== refused ====")
+    assert "sekisho.payments.v1.PaymentService\n" in done, run.stderr
+    assert "rpc CapturePayment" in done
+    assert "ExchangeService" not in done
+    assert '"state": "APPROVED"' in done, run.stderr
+    assert run.returncode != 0  # the last call fails, and says why as the README shows
+    shown = re.search(r"```\nERROR:\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert shown
+    assert shown.group(1).strip() in run.stderr
