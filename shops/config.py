@@ -5,9 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from mesh.config import ChannelConfig, Config, ConfigError, ServerConfig
-from mesh.secret_files import read_private
-from shops.tokens import Credentials
+from mesh.config import ChannelConfig, Config, ServerConfig
 
 Seconds = Annotated[float, msgspec.Meta(gt=0)]
 
@@ -31,22 +29,3 @@ class ShopsConfig(Config, frozen=True):
     review_poll_seconds: Seconds = 0.5
     # The longest pause between two looks at an application under review.
     review_poll_max_seconds: Seconds = 30.0
-
-
-class _CredentialsFile(Config, frozen=True):
-    client_id: str
-    client_secret: str
-
-
-def read_credentials(path: Path) -> Credentials:
-    """Read a client's credentials from a private JSON file.
-
-    Raises:
-        ConfigError: If the file can't be read, others can read it too, or it does not hold credentials.
-
-    """
-    try:
-        content = msgspec.json.decode(read_private(path), type=_CredentialsFile)
-    except msgspec.MsgspecError as error:
-        raise ConfigError(f"{path}: {error}") from error
-    return Credentials(content.client_id, content.client_secret)

@@ -11,8 +11,9 @@ from mesh.error_info import read_error_info
 from mesh.metadata import AUTHORIZATION
 from sekisho.auth.v1 import client_registration_service_pb2_grpc, token_service_pb2, token_service_pb2_grpc
 from sekisho.payments.v1 import partner_application_service_pb2_grpc, payment_service_pb2_grpc
+from shops.credentials import Credentials
 from shops.errors import GatewayError
-from shops.tokens import AccessTokens, Credentials, IssuedToken
+from shops.tokens import AccessTokens, IssuedToken
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)

@@ -17,12 +17,12 @@ from sekisho.auth.v1 import client_registration_service_pb2 as registration
 from sekisho.payments.v1 import partner_application_pb2 as applications
 from sekisho.payments.v1 import partner_application_service_pb2 as application_service
 from shops.backoff import Backoff
+from shops.credentials import Credentials
 from shops.errors import GatewayError, UnexpectedAnswer
 from shops.gateway_client import GatewayClient
 from shops.opening_states import FINAL_STATES, OpeningState, after_review
 from shops.sealed_secrets import SealedSecrets
 from shops.store.shops import Shop, move_shop
-from shops.tokens import Credentials
 
 _log = structlog.get_logger()
 

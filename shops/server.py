@@ -15,7 +15,8 @@ from mesh.secret_files import read_key
 from mesh.server import Server, Service
 from sekisho.shops.v1 import catalog_service_pb2_grpc, order_service_pb2_grpc, shop_service_pb2_grpc
 from shops.backoff import Backoff
-from shops.config import ShopsConfig, read_credentials
+from shops.config import ShopsConfig
+from shops.credentials import read_credentials
 from shops.gateway_client import GatewayClient
 from shops.opening import Opening, Pauses
 from shops.pay_order import PayOrder

@@ -1,8 +1,8 @@
 """A shop's own credentials at the payment company."""
 
+from shops.credentials import Credentials
 from shops.sealed_secrets import SealedSecrets
 from shops.store.shops import Shop
-from shops.tokens import Credentials
 
 
 def shop_credentials(secrets: SealedSecrets, shop: Shop) -> Credentials:

@@ -5,17 +5,11 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from shops.credentials import Credentials
+
 _MOST_KEPT = 1024
 _MARGIN = 0.1  # of a token's life, in which it is no longer handed out: a call must not outlive its token
 _MOST_MARGIN_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Credentials:
-    """A client of the payment company's auth server."""
-
-    client_id: str
-    client_secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -323,15 +323,13 @@ def test_the_same_request_gets_the_same_answer_even_when_the_payment_has_moved_o
 def test_refusals_of_a_payment_name_their_reason(
     story: Story, grpc_stub: payment_service_pb2_grpc.PaymentServiceStub
 ) -> None:
-    partner, code = as_caller(story.partner), story.new_code()
+    partner, code, fresh = as_caller(story.partner), story.new_code(), story.new_code()
     payment = grpc_stub.CreatePayment(charge(code, 4_000), metadata=partner)
     capture = payment_service_pb2.CapturePaymentRequest(request_id=request_id(), payment_id=payment.payment_id)
     refund = payment_service_pb2.RefundPaymentRequest(request_id=request_id(), payment_id=payment.payment_id)
     reasons = {
         "PAYMENT_CODE_USED": lambda: grpc_stub.CreatePayment(charge(code, 1), metadata=partner),
-        "PAYMENT_CODE_LIMIT_EXCEEDED": lambda: grpc_stub.CreatePayment(
-            charge(story.new_code(), 5_001), metadata=partner
-        ),
+        "PAYMENT_CODE_LIMIT_EXCEEDED": lambda: grpc_stub.CreatePayment(charge(fresh, 5_001), metadata=partner),
         "PAYMENT_STATE_CONFLICT": lambda: grpc_stub.RefundPayment(refund, metadata=partner),
     }
     for reason, call in reasons.items():

@@ -568,6 +568,17 @@ def test_the_service_starts_while_the_gateway_is_down_and_a_restart_loses_nothin
     loop.run(gateway.stop())
 
 
+def test_a_new_shop_is_applied_for_at_once_however_seldom_the_worker_looks(
+    loop: LoopThread, folder: Path, gateway: FakeGateway, tmp_path: Path
+) -> None:
+    config = msgspec.structs.replace(prepare(tmp_path, gateway), review_poll_seconds=10 * PATIENCE_SECONDS)
+    with serving(loop, config) as port, grpc.secure_channel(f"localhost:{port}", trusting(folder)) as channel:
+        shops = shop_service_pb2_grpc.ShopServiceStub(channel)
+        shops.ListShops(shop_service_pb2.ListShopsRequest())  # the worker has looked once by now
+        opened = shops.OpenShop(open_shop_request())
+        until(lambda: state_of(shops, opened) == "IN_REVIEW")
+
+
 def test_a_database_without_the_schema_is_refused(loop: LoopThread, gateway: FakeGateway, tmp_path: Path) -> None:
     config = msgspec.structs.replace(prepare(tmp_path, gateway), database=f"sqlite:///{tmp_path}/empty.db")
     with pytest.raises(ConfigError, match="sekisho migrate"), serving(loop, config):

@@ -154,7 +154,6 @@ def test_a_token_of_another_issuer_is_rejected(iss: str) -> None:
         check(forge(HEADER, {**CLAIMS, "iss": iss}, es256(KEY.key)))
 
 
-@pytest.mark.xfail(strict=True, reason="PyJWT raises TypeError for an issuer that is no text, which nobody catches")
 @pytest.mark.parametrize("iss", [["issuer"], 5, True, {}, {"issuer": 1}])
 def test_a_token_whose_issuer_is_no_text_is_rejected(iss: object) -> None:
     with pytest.raises(JwtRejected):
@@ -276,7 +275,6 @@ def test_a_key_set_gives_its_keys_by_their_ids() -> None:
         {"keys": [jwk(kty="RSA")]},
         {"keys": [jwk(kty="oct", k="AAAA")]},
         {"keys": [jwk(crv="P-384")]},
-        {"keys": [jwk(crv="secp256k1")]},
         {"keys": [jwk(x=None)]},
         {"keys": [jwk(x=5)]},
         {"keys": [jwk(x="!!")]},
@@ -299,9 +297,10 @@ def test_a_private_key_is_rejected_as_a_published_one() -> None:
 
 
 @pytest.mark.xfail(strict=True, reason="cryptography's ValueError for a point off the curve is not caught")
-def test_a_key_that_is_no_point_of_the_curve_is_rejected() -> None:
+@pytest.mark.parametrize("changes", [{"x": encode(bytes(32))}, {"crv": "secp256k1"}])
+def test_a_key_that_is_no_point_of_the_curve_is_rejected(changes: Mapping[str, object]) -> None:
     with pytest.raises(JwtRejected):
-        public_keys({"keys": [jwk(x=encode(bytes(32)))]})
+        public_keys({"keys": [jwk(**changes)]})
 
 
 @pytest.mark.xfail(strict=True, reason="a kid that is no text becomes one by str()")

@@ -10,6 +10,7 @@ from mesh.database import Database
 from mesh.migrations import upgrade
 from shops.backoff import Backoff
 from shops.catalog import create_product
+from shops.credentials import Credentials
 from shops.gateway_client import GatewayClient
 from shops.money import Money
 from shops.open_shop import open_shop
@@ -20,7 +21,6 @@ from shops.refund_order import RefundOrder
 from shops.sealed_secrets import SealedSecrets
 from shops.store.orders import Order, require_order
 from shops.store.shops import Shop, require_shop
-from shops.tokens import Credentials
 from shops.workers import pay_pending_orders, take_openings_on
 from tests.unit.shops.fake_gateway import GOOD_CODE, MASTER_ID, MASTER_SECRET, Application, FakeGateway
 

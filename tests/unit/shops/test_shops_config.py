@@ -3,9 +3,7 @@ from pathlib import Path
 import pytest
 
 from mesh.config import ConfigError, load
-from mesh.secret_files import write_private
-from shops.config import ShopsConfig, read_credentials
-from shops.tokens import Credentials
+from shops.config import ShopsConfig
 
 YAML = """
 server: {listen: "127.0.0.1:0", certificate: shops.pem, private_key: shops-key.pem}
@@ -31,25 +29,3 @@ def test_a_configuration_that_makes_no_sense_is_refused(tmp_path: Path, line: st
     file.write_text(YAML + line)
     with pytest.raises(ConfigError):
         load(file, ShopsConfig)
-
-
-def test_credentials_are_read_from_a_private_file(tmp_path: Path) -> None:
-    file = tmp_path / "master.json"
-    write_private(file, b'{"client_id": "cli_1", "client_secret": "scs_1"}')
-    assert read_credentials(file) == Credentials("cli_1", "scs_1")
-
-
-@pytest.mark.parametrize("content", [b"", b"[]", b'{"client_id": "cli_1"}', b'{"client_id": 1, "client_secret": "s"}'])
-def test_a_file_without_credentials_is_refused_by_its_name(tmp_path: Path, content: bytes) -> None:
-    file = tmp_path / "master.json"
-    write_private(file, content)
-    with pytest.raises(ConfigError, match=r"master\.json"):
-        read_credentials(file)
-
-
-def test_credentials_that_others_can_read_are_refused(tmp_path: Path) -> None:
-    file = tmp_path / "master.json"
-    write_private(file, b'{"client_id": "cli_1", "client_secret": "scs_1"}')
-    file.chmod(0o644)
-    with pytest.raises(ConfigError, match="others can read"):
-        read_credentials(file)

@@ -5,9 +5,9 @@ import pytest
 
 from mesh import request_id
 from sekisho.payments.v1 import partner_application_service_pb2 as service
+from shops.credentials import Credentials
 from shops.errors import GatewayError
 from shops.gateway_client import GatewayClient
-from shops.tokens import Credentials
 from tests.unit.shops.conftest import Story
 from tests.unit.shops.fake_gateway import MASTER_ID, MASTER_SECRET, FakeGateway, Refusal
 from tests.unit.shops.marketplace import Marketplace

@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from shops.tokens import AccessTokens, Credentials, IssuedToken
+from shops.credentials import Credentials
+from shops.tokens import AccessTokens, IssuedToken
 from tests.unit.shops.marketplace import FakeClock
 
 SHOP = Credentials("cli_shop", "scs_secret")
