@@ -57,8 +57,8 @@ def create(  # noqa: PLR0913 - one parameter for each option of the command
     sekisho clients create operator alice --scope "reviews.read reviews.write"
 
     """
-    if credentials and credentials.exists():
-        raise ConfigError(f"{credentials} exists; choose another file, so that no credentials are lost")
+    if credentials and (credentials.exists() or not credentials.parent.is_dir()):
+        raise ConfigError(f"{credentials} must be a new file in a folder that exists; no credentials are overwritten")
     file = config or Home.at(home).config("authserver")
     settings = load(file, AuthServerConfig)
     pepper, now_ms = read_key(settings.pepper), to_ms(time.time())
@@ -68,8 +68,12 @@ def create(  # noqa: PLR0913 - one parameter for each option of the command
 
     def provision(connection: Connection) -> Credentials:
         if client_type == ClientType.MASTER:
-            return provision_master(connection, pepper, name, scopes=scopes, ceiling=ceiling, now_ms=now_ms)
-        return provision_staff(connection, pepper, client_type, name, scopes=scopes, now_ms=now_ms)
+            created = provision_master(connection, pepper, name, scopes=scopes, ceiling=ceiling, now_ms=now_ms)
+        else:
+            created = provision_staff(connection, pepper, client_type, name, scopes=scopes, now_ms=now_ms)
+        if credentials:  # before the commit: no client without its secret, whatever happens to the file
+            write_credentials(credentials, created)
+        return created
 
     database = Database(settings.database)
     try:
@@ -88,7 +92,6 @@ def _show(created: Credentials, file: Path | None, *, as_json: bool) -> None:
         "scope": format_scope(created.client.scopes),
     }
     if file:
-        write_credentials(file, created)
         facts["credentials"] = str(file)
     else:
         facts["client_secret"] = created.client_secret

@@ -1,6 +1,7 @@
 """`sekisho ledger`: checks the ledger beside its database."""
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,6 +10,7 @@ from sqlalchemy import Connection
 from cli.home import Home
 from cli.output import DEFAULT, HomeOption, JsonOption, console, print_json
 from mesh import migrations
+from mesh.config import ConfigError
 from mesh.database import Database
 from payments.ledger_check import Finding, LedgerCheck
 
@@ -35,9 +37,10 @@ def check(
 
     Example: sekisho ledger check --database sqlite:////var/lib/sekisho/payments.db
     """
-    if database is None:
-        Home.at(home).config("payments")  # refuses a home that is none
     opened = Database(database or Home.at(home).database("payments"))
+    file = opened.engine.url.database
+    if file and not Path(file).exists():  # SQLite would make one
+        raise ConfigError(f"{file} is not there")
     ledger_check = LedgerCheck()
 
     def read(connection: Connection) -> list[Finding]:

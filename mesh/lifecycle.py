@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from mesh.config import C, ConfigError, load
+from mesh.database import DatabaseUnavailable
 from mesh.logging import configure_logging
 
 _log = structlog.get_logger()
@@ -35,7 +36,7 @@ def run_service(
     configure_logging(name)
     try:
         asyncio.run(_run(running(load(options.config, kind)), lifeline=options.lifeline))
-    except ConfigError as error:
+    except (ConfigError, DatabaseUnavailable) as error:
         _log.error("can't start", error=str(error))
         return 2
     return 0

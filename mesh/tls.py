@@ -4,7 +4,7 @@ from pathlib import Path
 
 import grpc
 
-from mesh.config import ChannelConfig, ServerConfig
+from mesh.config import ChannelConfig, ConfigError, ServerConfig
 
 TRUST_DOMAIN = "sekisho"
 
@@ -20,22 +20,35 @@ def dns_name(workload: str) -> str:
 
 
 def server_credentials(config: ServerConfig) -> grpc.ServerCredentials:
-    """Return TLS credentials, or mTLS ones if the configuration names a client CA."""
+    """Return TLS credentials, or mTLS ones if the configuration names a client CA.
+
+    Raises:
+        ConfigError: If a file can't be read.
+
+    """
     return grpc.ssl_server_credentials(
-        [(config.private_key.read_bytes(), config.certificate.read_bytes())],
-        root_certificates=_read(config.client_ca),
+        [(_read(config.private_key), _read(config.certificate))],
+        root_certificates=_read(config.client_ca) if config.client_ca else None,
         require_client_auth=config.client_ca is not None,
     )
 
 
 def channel_credentials(config: ChannelConfig) -> grpc.ChannelCredentials:
-    """Return TLS credentials, or mTLS ones if the configuration names a certificate."""
+    """Return TLS credentials, or mTLS ones if the configuration names a certificate.
+
+    Raises:
+        ConfigError: If a file can't be read.
+
+    """
     return grpc.ssl_channel_credentials(
-        root_certificates=config.ca.read_bytes(),
-        private_key=_read(config.private_key),
-        certificate_chain=_read(config.certificate),
+        root_certificates=_read(config.ca),
+        private_key=_read(config.private_key) if config.private_key else None,
+        certificate_chain=_read(config.certificate) if config.certificate else None,
     )
 
 
-def _read(path: Path | None) -> bytes | None:
-    return path.read_bytes() if path else None
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error

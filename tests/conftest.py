@@ -3,8 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
 from tests.mesh import Mesh, mesh_up
+
+
+# Servers on threads of a test's own would print their logs between the results.
+structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
 
 
 @pytest.fixture(scope="session")

@@ -99,7 +99,8 @@ class PaymentServiceServicer:
     def CapturePayment(self, request, context):
         """Takes an authorized amount, or part of it; the rest goes back to the wallet. A payment is captured once.
 
-        Errors: NOT_FOUND `PAYMENT_NOT_FOUND`; FAILED_PRECONDITION `PAYMENT_STATE_CONFLICT` or `AMOUNT_TOO_LARGE`.
+        Errors: NOT_FOUND `PAYMENT_NOT_FOUND`; FAILED_PRECONDITION `PAYMENT_STATE_CONFLICT`, `AMOUNT_TOO_LARGE`,
+        `CURRENCY_MISMATCH` or `BALANCE_LIMIT_EXCEEDED`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -119,7 +120,7 @@ class PaymentServiceServicer:
         refunded.
 
         Errors: NOT_FOUND `PAYMENT_NOT_FOUND`; FAILED_PRECONDITION `PAYMENT_STATE_CONFLICT`, `AMOUNT_TOO_LARGE` or
-        `BALANCE_LIMIT_EXCEEDED`.
+        `CURRENCY_MISMATCH`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

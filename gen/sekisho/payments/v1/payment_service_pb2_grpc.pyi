@@ -49,7 +49,8 @@ class PaymentServiceStub:
     CapturePayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.CapturePaymentRequest, _payment_service_pb2.Payment]
     """Takes an authorized amount, or part of it; the rest goes back to the wallet. A payment is captured once.
 
-    Errors: NOT_FOUND `PAYMENT_NOT_FOUND`; FAILED_PRECONDITION `PAYMENT_STATE_CONFLICT` or `AMOUNT_TOO_LARGE`.
+    Errors: NOT_FOUND `PAYMENT_NOT_FOUND`; FAILED_PRECONDITION `PAYMENT_STATE_CONFLICT`, `AMOUNT_TOO_LARGE`,
+    `CURRENCY_MISMATCH` or `BALANCE_LIMIT_EXCEEDED`.
     """
     CancelPayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.CancelPaymentRequest, _payment_service_pb2.Payment]
     """Gives an authorized amount back to the wallet, whole.
@@ -61,7 +62,7 @@ class PaymentServiceStub:
     refunded.
 
     Errors: NOT_FOUND `PAYMENT_NOT_FOUND`; FAILED_PRECONDITION `PAYMENT_STATE_CONFLICT`, `AMOUNT_TOO_LARGE` or
-    `BALANCE_LIMIT_EXCEEDED`.
+    `CURRENCY_MISMATCH`.
     """
     GetPayment: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetPaymentRequest, _payment_service_pb2.Payment]
     """Gets one payment.
@@ -94,7 +95,8 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     CapturePayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.CapturePaymentRequest, _payment_service_pb2.Payment]  # type: ignore[assignment]
     """Takes an authorized amount, or part of it; the rest goes back to the wallet. A payment is captured once.
 
-    Errors: NOT_FOUND `PAYMENT_NOT_FOUND`; FAILED_PRECONDITION `PAYMENT_STATE_CONFLICT` or `AMOUNT_TOO_LARGE`.
+    Errors: NOT_FOUND `PAYMENT_NOT_FOUND`; FAILED_PRECONDITION `PAYMENT_STATE_CONFLICT`, `AMOUNT_TOO_LARGE`,
+    `CURRENCY_MISMATCH` or `BALANCE_LIMIT_EXCEEDED`.
     """
     CancelPayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.CancelPaymentRequest, _payment_service_pb2.Payment]  # type: ignore[assignment]
     """Gives an authorized amount back to the wallet, whole.
@@ -106,7 +108,7 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     refunded.
 
     Errors: NOT_FOUND `PAYMENT_NOT_FOUND`; FAILED_PRECONDITION `PAYMENT_STATE_CONFLICT`, `AMOUNT_TOO_LARGE` or
-    `BALANCE_LIMIT_EXCEEDED`.
+    `CURRENCY_MISMATCH`.
     """
     GetPayment: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.GetPaymentRequest, _payment_service_pb2.Payment]  # type: ignore[assignment]
     """Gets one payment.
@@ -148,7 +150,8 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_payment_service_pb2.Payment, _abc.Awaitable[_payment_service_pb2.Payment]]:
         """Takes an authorized amount, or part of it; the rest goes back to the wallet. A payment is captured once.
 
-        Errors: NOT_FOUND `PAYMENT_NOT_FOUND`; FAILED_PRECONDITION `PAYMENT_STATE_CONFLICT` or `AMOUNT_TOO_LARGE`.
+        Errors: NOT_FOUND `PAYMENT_NOT_FOUND`; FAILED_PRECONDITION `PAYMENT_STATE_CONFLICT`, `AMOUNT_TOO_LARGE`,
+        `CURRENCY_MISMATCH` or `BALANCE_LIMIT_EXCEEDED`.
         """
 
     @_abc_1.abstractmethod
@@ -172,7 +175,7 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         refunded.
 
         Errors: NOT_FOUND `PAYMENT_NOT_FOUND`; FAILED_PRECONDITION `PAYMENT_STATE_CONFLICT`, `AMOUNT_TOO_LARGE` or
-        `BALANCE_LIMIT_EXCEEDED`.
+        `CURRENCY_MISMATCH`.
         """
 
     @_abc_1.abstractmethod
