@@ -18,11 +18,11 @@ from mesh.secret_files import read_private
 from mesh.server import Server, Service
 from mesh.signed_jwt import SigningKey
 from payments.config import PaymentsConfig
-from payments.servicers.ledger import LedgerServicer
-from payments.servicers.partner_applications import PartnerApplicationServicer
-from payments.servicers.partner_reviews import PartnerReviewServicer
-from payments.servicers.payments import PaymentServicer
-from payments.servicers.wallets import WalletServicer
+from payments.servicers.ledger import LedgerServiceServicer
+from payments.servicers.partner_applications import PartnerApplicationServiceServicer
+from payments.servicers.partner_reviews import PartnerReviewServiceServicer
+from payments.servicers.payments import PaymentServiceServicer
+from payments.servicers.wallets import WalletServiceServicer
 from payments.software_statements import StatementSigner
 from sekisho.payments.v1 import (
     ledger_service_pb2_grpc,
@@ -78,27 +78,27 @@ def _services(config: PaymentsConfig, database: Database) -> list[Service]:
         Service(
             "sekisho.payments.v1.PartnerApplicationService",
             partner_application_service_pb2_grpc.add_PartnerApplicationServiceServicer_to_server,
-            PartnerApplicationServicer(database, signer, time.time),
+            PartnerApplicationServiceServicer(database, signer, time.time),
         ),
         Service(
             "sekisho.payments.v1.PartnerReviewService",
             partner_review_service_pb2_grpc.add_PartnerReviewServiceServicer_to_server,
-            PartnerReviewServicer(database, time.time),
+            PartnerReviewServiceServicer(database, time.time),
         ),
         Service(
             "sekisho.payments.v1.PaymentService",
             payment_service_pb2_grpc.add_PaymentServiceServicer_to_server,
-            PaymentServicer(database, config.fee_basis_points, time.time),
+            PaymentServiceServicer(database, config.fee_basis_points, time.time),
         ),
         Service(
             "sekisho.payments.v1.WalletService",
             wallet_service_pb2_grpc.add_WalletServiceServicer_to_server,
-            WalletServicer(database, time.time),
+            WalletServiceServicer(database, time.time),
         ),
         Service(
             "sekisho.payments.v1.LedgerService",
             ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server,
-            LedgerServicer(database),
+            LedgerServiceServicer(database),
         ),
     ]
 

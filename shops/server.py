@@ -22,9 +22,9 @@ from shops.opening import Opening, Pauses
 from shops.pay_order import PayOrder
 from shops.refund_order import RefundOrder
 from shops.sealed_secrets import SealedSecrets
-from shops.servicers.catalog import CatalogServicer
-from shops.servicers.orders import OrderServicer
-from shops.servicers.shops import ShopServicer
+from shops.servicers.catalog import CatalogServiceServicer
+from shops.servicers.orders import OrderServiceServicer
+from shops.servicers.shops import ShopServiceServicer
 from shops.visibility import Visibility
 from shops.workers import pay_pending_orders, take_openings_on
 
@@ -58,9 +58,9 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
         stack.push_async_callback(pay_order.stop)
         refund_order = RefundOrder(database, gateway, secrets)
 
-        shops = ShopServicer(database, visibility, token_key, time.time, wake_opening.set)
-        catalog = CatalogServicer(database, visibility, time.time)
-        orders = OrderServicer(database, visibility, token_key, secrets, pay_order, refund_order, time.time)
+        shops = ShopServiceServicer(database, visibility, token_key, time.time, wake_opening.set)
+        catalog = CatalogServiceServicer(database, visibility, time.time)
+        orders = OrderServiceServicer(database, visibility, token_key, secrets, pay_order, refund_order, time.time)
         services = [
             Service(_SERVICES[0], shop_service_pb2_grpc.add_ShopServiceServicer_to_server, shops),
             Service(_SERVICES[1], catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server, catalog),

@@ -1,10 +1,10 @@
 """Access tokens for the payment company's gateway: one per client, kept until shortly before they expire."""
 
-import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from mesh.single_flight import SingleFlight
 from shops.credentials import Credentials
 
 _MOST_KEPT = 1024
@@ -42,7 +42,7 @@ class AccessTokens:
         self._issue = issue
         self._clock = clock
         self._kept: OrderedDict[Credentials, tuple[str, float]] = OrderedDict()
-        self._asked: dict[Credentials, asyncio.Task[str]] = {}
+        self._asked = SingleFlight[Credentials, str]()
 
     async def get(self, credentials: Credentials) -> str:
         """Return a token with a good part of its life before it."""
@@ -50,23 +50,12 @@ class AccessTokens:
         if token and self._clock() < fresh_until:
             self._kept.move_to_end(credentials)
             return token
-        task = self._asked.get(credentials)
-        if task is None:
-            task = asyncio.create_task(self._ask(credentials))
-            self._asked[credentials] = task
-            task.add_done_callback(lambda done: self._answered(credentials, done))
-        # One caller that gives up must not take the token away from the others.
-        return await asyncio.shield(task)
+        return await self._asked.do(credentials, lambda: self._ask(credentials))
 
     def drop(self, credentials: Credentials, token: str) -> None:
         """Forget a token that was refused, unless it has been replaced already."""
         if self._kept.get(credentials, ("", 0.0))[0] == token:
             del self._kept[credentials]
-
-    def _answered(self, credentials: Credentials, task: asyncio.Task[str]) -> None:
-        del self._asked[credentials]
-        if not task.cancelled():
-            task.exception()  # looked at, so that asyncio does not complain when every caller has gone
 
     async def _ask(self, credentials: Credentials) -> str:
         asked = self._clock()

@@ -7,7 +7,6 @@ import structlog
 
 from tests.mesh import Mesh, mesh_up
 
-
 # Servers on threads of a test's own would print their logs between the results.
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
 

@@ -7,7 +7,7 @@ from sekisho.payments.v1 import ledger_service_pb2 as pb
 from sekisho.payments.v1 import ledger_service_pb2_grpc as pb_grpc
 
 
-class LedgerServicer(pb_grpc.LedgerServiceServicer):
+class LedgerServiceServicer(pb_grpc.LedgerServiceServicer):
     """Lets operators read the ledger."""
 
     def __init__(self, database: Database) -> None:

@@ -24,7 +24,7 @@ _NAME_LENGTH = 200
 _DESCRIPTION_LENGTH = 500
 
 
-class PartnerApplicationServicer(pb_grpc.PartnerApplicationServiceServicer):
+class PartnerApplicationServiceServicer(pb_grpc.PartnerApplicationServiceServicer):
     """Takes a platform's applications.
 
     Args:

@@ -19,7 +19,7 @@ from sekisho.payments.v1 import partner_review_service_pb2_grpc as pb_grpc
 _REASON_LENGTH = 500
 
 
-class PartnerReviewServicer(pb_grpc.PartnerReviewServiceServicer):
+class PartnerReviewServiceServicer(pb_grpc.PartnerReviewServiceServicer):
     """Lets operators decide on applications, whichever platform's.
 
     Args:

@@ -30,7 +30,7 @@ _DESCRIPTION_LENGTH = 200
 _StepRequest: TypeAlias = pb.CapturePaymentRequest | pb.CancelPaymentRequest | pb.RefundPaymentRequest
 
 
-class PaymentServicer(pb_grpc.PaymentServiceServicer):
+class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
     """Takes payments for the partner that the caller's token names.
 
     Args:

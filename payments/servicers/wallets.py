@@ -24,7 +24,7 @@ _DEFAULT_TTL_MS = 5 * 60 * 1000
 _MAX_TTL_MS = 60 * 60 * 1000
 
 
-class WalletServicer(pb_grpc.WalletServiceServicer):
+class WalletServiceServicer(pb_grpc.WalletServiceServicer):
     """Keeps consumers' wallets.
 
     Args:

@@ -20,7 +20,7 @@ from shops.store.tables import IDEMPOTENCY
 from shops.visibility import Visibility
 
 
-class CatalogServicer(catalog_service_pb2_grpc.CatalogServiceServicer):
+class CatalogServiceServicer(catalog_service_pb2_grpc.CatalogServiceServicer):
     """Adds and shows products.
 
     Args:

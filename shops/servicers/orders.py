@@ -32,7 +32,7 @@ _ANSWER_BEFORE_DEADLINE_SECONDS = 0.5
 _FIRST_ATTEMPT_SECONDS = 1.0
 
 
-class OrderServicer(order_service_pb2_grpc.OrderServiceServicer):
+class OrderServiceServicer(order_service_pb2_grpc.OrderServiceServicer):
     """Takes, shows and refunds orders."""
 
     def __init__(

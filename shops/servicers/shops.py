@@ -23,7 +23,7 @@ from shops.visibility import Visibility
 _OWNER = "shops"
 
 
-class ShopServicer(shop_service_pb2_grpc.ShopServiceServicer):
+class ShopServiceServicer(shop_service_pb2_grpc.ShopServiceServicer):
     """Opens and shows shops.
 
     Args:

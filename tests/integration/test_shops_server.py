@@ -543,7 +543,7 @@ def test_an_order_with_another_body_is_refused(
 
 
 def test_health_is_served(grpc_channel: grpc.Channel) -> None:
-    health = health_pb2_grpc.HealthStub(grpc_channel)
+    health: Any = health_pb2_grpc.HealthStub(grpc_channel)
     for name in ("", "sekisho.shops.v1.ShopService", "sekisho.shops.v1.OrderService"):
         answer = health.Check(health_pb2.HealthCheckRequest(service=name))
         assert answer.status == health_pb2.HealthCheckResponse.SERVING

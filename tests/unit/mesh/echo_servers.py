@@ -36,7 +36,7 @@ def echo_service(handlers: Mapping[str, Any], name: str = ECHO) -> Service:
     return Service(name, register, None)
 
 
-def server_config(certificates: Path, *, mtls: bool = True, **settings: Any) -> ServerConfig:  # noqa: ANN401 - any setting
+def server_config(certificates: Path, *, mtls: bool = True, **settings: Any) -> ServerConfig:
     return ServerConfig(
         **{"listen": "127.0.0.1:0", "drain_seconds": 5.0, **settings},
         certificate=certificates / "backend.pem",

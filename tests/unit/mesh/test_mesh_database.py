@@ -190,7 +190,9 @@ def test_a_url_that_is_not_supported_is_refused_without_repeating_a_password(url
     assert "hunter2" not in str(caught.value)
 
 
-@pytest.mark.xfail(strict=True, reason="only the backend is looked at; create_engine's error for the driver comes through")
+@pytest.mark.xfail(
+    strict=True, reason="only the backend is looked at; create_engine's error for the driver comes through"
+)
 @pytest.mark.parametrize("url", ["sqlite+nonsense:///x.db", "sqlite+aiosqlite:///x.db"])
 def test_a_url_with_another_driver_is_refused(url: str) -> None:
     with pytest.raises(ConfigError):

@@ -35,7 +35,11 @@ def test_a_subclass_inherits_the_status() -> None:
 
 def test_an_error_carries_its_message_and_metadata() -> None:
     error = PaymentNotFound("no such payment", payment_id="pay_1")
-    assert (str(error), error.message, error.metadata) == ("no such payment", "no such payment", {"payment_id": "pay_1"})
+    assert (str(error), error.message, error.metadata) == (
+        "no such payment",
+        "no such payment",
+        {"payment_id": "pay_1"},
+    )
 
 
 def test_an_invalid_request_lists_each_field_in_its_message() -> None:

@@ -45,7 +45,21 @@ def test_printable_text_within_its_length_is_taken(text: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "   ", "\t", "a" * 11, "a\nb", "a\r", "a\0b", "a\x1b[31m", "a\x7f", "a\u2028b", "\u202egnp.exe", "a\u200bb", "\ud800"],
+    [
+        "",
+        "   ",
+        "\t",
+        "a" * 11,
+        "a\nb",
+        "a\r",
+        "a\0b",
+        "a\x1b[31m",
+        "a\x7f",
+        "a\u2028b",
+        "\u202egnp.exe",
+        "a\u200bb",
+        "\ud800",
+    ],
 )
 def test_empty_overlong_and_unprintable_text_is_refused(text: str) -> None:
     assert not accepts(lambda fields: fields.text("name", text, most=10))

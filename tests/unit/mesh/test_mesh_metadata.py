@@ -13,7 +13,21 @@ def test_a_bearer_token_is_found_whatever_the_schemes_case(scheme: str) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["", "Bearer", "Bearer ", "Bearer  a", " Bearer a", "Bearer a ", "Bearer a b", "Basic a", "Bearer\ta", "Bearera", "a", "sat_abc", b"Bearer a"],
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer  a",
+        " Bearer a",
+        "Bearer a ",
+        "Bearer a b",
+        "Basic a",
+        "Bearer\ta",
+        "Bearera",
+        "a",
+        "sat_abc",
+        b"Bearer a",
+    ],
 )
 def test_a_malformed_header_is_none(value: str | bytes) -> None:
     assert bearer_token([("authorization", value)]) is None

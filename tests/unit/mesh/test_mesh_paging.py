@@ -48,7 +48,17 @@ def test_pages_in_a_row_are_the_whole_list(total: int, size: int) -> None:
 
 @pytest.mark.parametrize(
     "row_id",
-    ["pay_", "pay_" + "0" * 25, "pay_" + "0" * 27, "PAY_" + "0" * 26, "pay-" + "0" * 26, "pay_" + "0" * 26 + "\n", "' OR 1=1 --", "?", "\0"],
+    [
+        "pay_",
+        "pay_" + "0" * 25,
+        "pay_" + "0" * 27,
+        "PAY_" + "0" * 26,
+        "pay-" + "0" * 26,
+        "pay_" + "0" * 26 + "\n",
+        "' OR 1=1 --",
+        "?",
+        "\0",
+    ],
 )
 def test_a_token_that_names_no_row_is_refused(row_id: str) -> None:
     with pytest.raises(InvalidRequest) as caught:

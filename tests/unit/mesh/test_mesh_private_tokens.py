@@ -68,7 +68,11 @@ def test_a_token_speaks_for_its_caller() -> None:
 
 @pytest.mark.parametrize(
     "caller",
-    [CALLER, Caller("c", ClientType.OPERATOR, "", "", frozenset()), Caller("c", ClientType.WALLET, "", "", frozenset("a"))],
+    [
+        CALLER,
+        Caller("c", ClientType.OPERATOR, "", "", frozenset()),
+        Caller("c", ClientType.WALLET, "", "", frozenset("a")),
+    ],
 )
 def test_claims_give_back_the_caller_that_they_were_made_of(caller: Caller) -> None:
     assert caller_of(claims_of(caller)) == caller
@@ -112,8 +116,12 @@ def test_a_token_without_one_of_the_callers_claims_is_refused(name: str) -> None
     play(story)
 
 
-@pytest.mark.xfail(strict=True, reason="caller_of does not look at the types of claims: AttributeError, or a caller that is no text")
-@pytest.mark.parametrize("changes", [{"scope": 5}, {"scope": ["a"]}, {"scope": None}, {"client_id": None}, {"partner_id": 5}])
+@pytest.mark.xfail(
+    strict=True, reason="caller_of does not look at the types of claims: AttributeError, or a caller that is no text"
+)
+@pytest.mark.parametrize(
+    "changes", [{"scope": 5}, {"scope": ["a"]}, {"scope": None}, {"client_id": None}, {"partner_id": 5}]
+)
 def test_a_token_whose_claims_are_no_texts_is_refused(changes: dict[str, object]) -> None:
     async def story(_: AuthServer, verifier: PrivateTokenVerifier) -> None:
         with pytest.raises(InvalidPrivateToken):

@@ -102,7 +102,9 @@ def test_a_token_of_another_key_under_this_keys_name_is_rejected() -> None:
         check(forge(HEADER, CLAIMS, es256(OTHER_KEY.key)))
 
 
-@pytest.mark.parametrize("signature", [b"", bytes(64), bytes(63), b"\xff" * 64, b"\0" * 31 + b"\1" + b"\0" * 31 + b"\1"])
+@pytest.mark.parametrize(
+    "signature", [b"", bytes(64), bytes(63), b"\xff" * 64, b"\0" * 31 + b"\1" + b"\0" * 31 + b"\1"]
+)
 def test_trivial_signatures_are_rejected(signature: bytes) -> None:
     with pytest.raises(JwtRejected):
         check(forge(HEADER, CLAIMS, lambda _: signature))
@@ -246,7 +248,9 @@ def test_the_parts_of_two_tokens_do_not_fit_together() -> None:
         check(".".join((header, other.split(".")[1], signature)))
 
 
-@pytest.mark.xfail(strict=True, reason="PyJWT takes padded segments, which RFC 7515 §2 excludes: two spellings of a token")
+@pytest.mark.xfail(
+    strict=True, reason="PyJWT takes padded segments, which RFC 7515 §2 excludes: two spellings of a token"
+)
 def test_a_token_with_padding_is_rejected() -> None:
     with pytest.raises(JwtRejected):
         check(GOOD + "==")
@@ -280,7 +284,11 @@ def test_a_key_set_gives_its_keys_by_their_ids() -> None:
         {"keys": [jwk(x="!!")]},
         {"keys": [jwk(x="AAAA")]},
         {"keys": [{name: value for name, value in KEY.public_jwk().items() if name != "kid"}]},
-        {"keys": [ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key(), as_dict=True) | {"kid": "a"}]},
+        {
+            "keys": [
+                ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key(), as_dict=True) | {"kid": "a"}
+            ]
+        },
         {"keys": [KEY.public_jwk(), jwk(kty="RSA")]},
     ],
 )
@@ -310,7 +318,9 @@ def test_a_key_whose_id_is_no_text_is_rejected(kid: object) -> None:
         public_keys({"keys": [jwk(kid=kid)]})
 
 
-@pytest.mark.parametrize("private_key", [rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())])
+@pytest.mark.parametrize(
+    "private_key", [rsa.generate_private_key(65537, 2048), ec.generate_private_key(ec.SECP384R1())]
+)
 def test_a_private_key_of_another_kind_is_refused(private_key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey) -> None:
     pem = private_key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

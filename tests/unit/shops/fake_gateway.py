@@ -8,7 +8,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import grpc
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -54,6 +54,13 @@ class Call:
     client_id: str
     request_id: str
     order_id: str = ""
+
+
+async def _abort_unimplemented(_self: object, _request: Message, context: Context) -> NoReturn:
+    await context.abort(grpc.StatusCode.UNIMPLEMENTED, "the marketplace does not call this")
+
+
+_unimplemented: Any = _abort_unimplemented  # fits every method
 
 
 class FakeGateway(
@@ -209,6 +216,10 @@ class FakeGateway(
             return payments.Payment(payment_id=request.payment_id)
 
         return await self._answer("RefundPayment", context, effect)
+
+    # What the marketplace never calls.
+    CapturePayment = CancelPayment = GetPayment = ListPayments = GetBalance = _unimplemented
+    ListPartnerApplications = GetClient = _unimplemented
 
     async def _answer(
         self, method: str, context: Context, effect: Callable[[], M], *, public: bool = False, order_id: str = ""

@@ -1,5 +1,6 @@
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -191,7 +192,7 @@ def test_orders_that_are_due_are_listed_until_they_are_decided(stocked_database:
     assert stocked_database.read_here(lambda connection: require_order(connection, "ord_3")).attempts == 4
 
 
-Move = Callable[[Connection, str], object]
+Move = Callable[..., object]
 MOVES: dict[str, Move] = {
     "paid": lambda connection, order_id: mark_paid(connection, order_id, "pay_1"),
     "declined": lambda connection, order_id: mark_declined(connection, order_id, "INSUFFICIENT_FUNDS"),
@@ -211,7 +212,7 @@ ENDS = {
 def test_an_order_moves_only_along_its_path(stocked_database: Database, path: tuple[str, ...], move: str) -> None:
     stocked_database.run_here(placed)
     for step in path:
-        assert stocked_database.run_here(lambda connection, step=step: MOVES[step](connection, "ord_1"))
+        assert stocked_database.run_here(partial(MOVES[step], order_id="ord_1"))
     before = stocked_database.read_here(lambda connection: require_order(connection, "ord_1"))
     stocked_database.run_here(lambda connection: MOVES[move](connection, "ord_1"))
     after = stocked_database.read_here(lambda connection: require_order(connection, "ord_1"))

@@ -86,7 +86,8 @@ class OrderServiceServicer:
         """Pays a PAID order back, whole. Needs the owner token of the shop. Refunding what is refunded already changes nothing.
 
         Errors: NOT_FOUND `ORDER_NOT_FOUND` (also for the wrong token); PERMISSION_DENIED `OWNER_TOKEN_REQUIRED` (for the
-        order token); FAILED_PRECONDITION `ORDER_STATE_CONFLICT` (not paid); UNAVAILABLE `PAYMENTS_UNAVAILABLE`.
+        order token); FAILED_PRECONDITION `ORDER_STATE_CONFLICT` (not paid) or `REFUND_DECLINED` (the metadata has the
+        payment company's reason); UNAVAILABLE `PAYMENTS_UNAVAILABLE`.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -55,7 +55,8 @@ class OrderServiceStub:
     """Pays a PAID order back, whole. Needs the owner token of the shop. Refunding what is refunded already changes nothing.
 
     Errors: NOT_FOUND `ORDER_NOT_FOUND` (also for the wrong token); PERMISSION_DENIED `OWNER_TOKEN_REQUIRED` (for the
-    order token); FAILED_PRECONDITION `ORDER_STATE_CONFLICT` (not paid); UNAVAILABLE `PAYMENTS_UNAVAILABLE`.
+    order token); FAILED_PRECONDITION `ORDER_STATE_CONFLICT` (not paid) or `REFUND_DECLINED` (the metadata has the
+    payment company's reason); UNAVAILABLE `PAYMENTS_UNAVAILABLE`.
     """
 
 @_typing.type_check_only
@@ -85,7 +86,8 @@ class OrderServiceAsyncStub(OrderServiceStub):
     """Pays a PAID order back, whole. Needs the owner token of the shop. Refunding what is refunded already changes nothing.
 
     Errors: NOT_FOUND `ORDER_NOT_FOUND` (also for the wrong token); PERMISSION_DENIED `OWNER_TOKEN_REQUIRED` (for the
-    order token); FAILED_PRECONDITION `ORDER_STATE_CONFLICT` (not paid); UNAVAILABLE `PAYMENTS_UNAVAILABLE`.
+    order token); FAILED_PRECONDITION `ORDER_STATE_CONFLICT` (not paid) or `REFUND_DECLINED` (the metadata has the
+    payment company's reason); UNAVAILABLE `PAYMENTS_UNAVAILABLE`.
     """
 
 class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -130,7 +132,8 @@ class OrderServiceServicer(metaclass=_abc_1.ABCMeta):
         """Pays a PAID order back, whole. Needs the owner token of the shop. Refunding what is refunded already changes nothing.
 
         Errors: NOT_FOUND `ORDER_NOT_FOUND` (also for the wrong token); PERMISSION_DENIED `OWNER_TOKEN_REQUIRED` (for the
-        order token); FAILED_PRECONDITION `ORDER_STATE_CONFLICT` (not paid); UNAVAILABLE `PAYMENTS_UNAVAILABLE`.
+        order token); FAILED_PRECONDITION `ORDER_STATE_CONFLICT` (not paid) or `REFUND_DECLINED` (the metadata has the
+        payment company's reason); UNAVAILABLE `PAYMENTS_UNAVAILABLE`.
         """
 
 def add_OrderServiceServicer_to_server(servicer: OrderServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

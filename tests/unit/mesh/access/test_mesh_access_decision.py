@@ -47,9 +47,7 @@ def test_a_call_is_admitted_exactly_when_rule_listener_and_caller_say_so(
 def test_more_scopes_never_close_a_method(
     rule: MethodRule | None, admitted: frozenset[ClientType], caller: Caller, more: frozenset[str]
 ) -> None:
-    richer = Caller(
-        caller.client_id, caller.client_type, caller.platform_id, caller.partner_id, caller.scopes | more
-    )
+    richer = Caller(caller.client_id, caller.client_type, caller.platform_id, caller.partner_id, caller.scopes | more)
     if decision(rule, admitted, caller) is None:
         assert decision(rule, admitted, richer) is None
 

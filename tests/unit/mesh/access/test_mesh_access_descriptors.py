@@ -86,7 +86,9 @@ def own(pick: Callable[[MethodRule | None], bool]) -> set[str]:
 
 
 def test_of_the_own_contracts_only_these_methods_are_public_or_internal() -> None:
-    assert {path for path in own(lambda rule: rule is not None and rule.public) if path.startswith("/sekisho.auth.")} == {
+    assert {
+        path for path in own(lambda rule: rule is not None and rule.public) if path.startswith("/sekisho.auth.")
+    } == {
         "/sekisho.auth.v1.TokenService/IssueToken",
         "/sekisho.auth.v1.KeyService/ListKeys",
     }

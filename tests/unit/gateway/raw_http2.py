@@ -1,0 +1,115 @@
+"""HTTP/2 by hand, for what no well-behaved gRPC client sends."""
+
+import asyncio
+import re
+import ssl
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY = 0, 1, 3, 4, 7
+END_STREAM, END_HEADERS, ACK = 1, 4, 1
+STREAM = 1
+PATIENCE_SECONDS = 20
+
+_NO_DYNAMIC_TABLE = struct.pack(">HI", 1, 0)
+_GRPC_STATUS = re.compile(rb"grpc-status[\x01\x02](\d{1,2})")
+
+Headers = Iterable[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True)
+class Frame:
+    kind: int
+    flags: int
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back for one stream; a connection that the server closed ends it too."""
+
+    frames: Sequence[Frame]
+
+    @property
+    def status(self) -> int | None:
+        found = _GRPC_STATUS.search(b"".join(frame.payload for frame in self.frames if frame.kind == HEADERS))
+        return int(found[1]) if found else None
+
+    @property
+    def is_trailers_only(self) -> bool:
+        return len(self.frames) == 1 and self.frames[0].kind == HEADERS and bool(self.frames[0].flags & END_STREAM)
+
+
+def grpc_message(body: bytes, *, compressed: bool = False) -> bytes:
+    return struct.pack(">?I", compressed, len(body)) + body
+
+
+async def post(port: int, ca: Path, path: str, headers: Headers = (), data: bytes | None = None) -> Answer:
+    """Call a method with any headers and any bytes; without data the call stays open on this side."""
+    context = ssl.create_default_context(cafile=str(ca))
+    context.set_alpn_protocols(["h2"])
+    reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
+    try:
+        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(SETTINGS, 0, 0, _NO_DYNAMIC_TABLE))
+        writer.write(_frame(HEADERS, END_HEADERS, STREAM, _block([*_request_headers(path), *headers])))
+        if data is not None:
+            writer.write(_frame(DATA, END_STREAM, STREAM, data))
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            return Answer(await _frames_of_stream(reader, writer))
+    finally:
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+async def _frames_of_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[Frame]:
+    frames = list[Frame]()
+    while True:
+        try:
+            head = await reader.readexactly(9)
+            payload = await reader.readexactly(int.from_bytes(head[:3]))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return frames
+        kind, flags, stream = head[3], head[4], int.from_bytes(head[5:]) & 0x7FFFFFFF
+        if kind == SETTINGS and not flags & ACK:
+            writer.write(_frame(SETTINGS, ACK, 0, b""))
+        if kind == GOAWAY:
+            return frames
+        if stream != STREAM or kind not in {DATA, HEADERS, RST_STREAM}:
+            continue
+        frames.append(Frame(kind, flags, payload))
+        if kind == RST_STREAM or flags & END_STREAM:
+            return frames
+
+
+def _request_headers(path: str) -> list[tuple[bytes, bytes]]:
+    return [
+        (b":method", b"POST"),
+        (b":scheme", b"https"),
+        (b":path", path.encode()),
+        (b":authority", b"localhost"),
+        (b"te", b"trailers"),
+        (b"content-type", b"application/grpc"),
+    ]
+
+
+def _block(headers: Headers) -> bytes:
+    """Encode headers as literals that are not indexed, without Huffman coding (RFC 7541 §6.2.2)."""
+    return b"".join(b"\x00" + _string(name) + _string(value) for name, value in headers)
+
+
+def _string(value: bytes) -> bytes:
+    length, most = len(value), 127
+    if length < most:
+        return bytes([length]) + value
+    length -= most
+    encoded = bytearray([most])
+    while length >= 128:
+        encoded.append(length % 128 + 128)
+        length //= 128
+    return bytes([*encoded, length]) + value
+
+
+def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+    return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload

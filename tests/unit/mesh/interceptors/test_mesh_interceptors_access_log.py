@@ -1,0 +1,153 @@
+import asyncio
+from collections.abc import AsyncIterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from mesh.errors import Code, ServiceError
+from mesh.interceptors.peers import PeerInterceptor
+from tests.unit.mesh.echo_servers import (
+    ECHO,
+    UNARY,
+    calling,
+    echo,
+    echo_server,
+    echoing,
+    failure,
+    server_config,
+    started,
+    unary,
+)
+
+Lines = list[MutableMapping[str, Any]]
+
+
+class TooLate(ServiceError):
+    code = Code.FAILED_PRECONDITION
+
+
+async def answer(request: bytes, context: Any) -> bytes:
+    match request:
+        case b"refuse":
+            raise TooLate("too late")
+        case b"break":
+            raise RuntimeError("the secret text")
+        case b"abort":
+            await context.abort(grpc.StatusCode.DATA_LOSS, "lost")
+        case b"set":
+            context.set_code(grpc.StatusCode.OUT_OF_RANGE)
+    return request
+
+
+async def stream(request: bytes, _: object) -> AsyncIterator[bytes]:
+    yield request
+    if request == b"refuse":
+        raise TooLate("too late")
+    if request == b"wait":
+        await asyncio.Event().wait()
+
+
+HANDLERS = {**unary(answer), "Stream": grpc.unary_stream_rpc_method_handler(stream)}
+
+
+def calls(lines: Lines) -> Lines:
+    return [line for line in lines if line["event"] == "call"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "reason"),
+    [
+        (b"fine", "OK", None),
+        (b"refuse", "FAILED_PRECONDITION", "TOO_LATE"),
+        (b"break", "INTERNAL", "INTERNAL"),
+        (b"abort", "DATA_LOSS", None),
+        (b"set", "OUT_OF_RANGE", None),
+    ],
+)
+def test_a_call_is_logged_once_with_its_status(
+    certificates: Path, log_lines: Lines, request_: bytes, status: str, reason: str | None
+) -> None:
+    async def story() -> None:
+        async with echoing(certificates, HANDLERS) as channel:
+            if status == "OK":
+                await channel.unary_unary(UNARY)(request_)
+            else:
+                assert (await failure(channel.unary_unary(UNARY)(request_))).code().name == status
+
+    asyncio.run(story())
+    (line,) = calls(log_lines)
+    assert (line["method"], line["peer"], line["status"]) == (UNARY, "spiffe://sekisho/gateway", status)
+    assert line.get("reason") == reason
+    assert line["milliseconds"] >= 0
+    assert "secret" not in str(line)
+
+
+@pytest.mark.parametrize(
+    ("request_", "status"), [(b"fine", "OK"), (b"refuse", "FAILED_PRECONDITION"), (b"wait", "CANCELLED")]
+)
+def test_a_stream_is_logged_once_when_it_ends(
+    certificates: Path, log_lines: Lines, request_: bytes, status: str
+) -> None:
+    async def story() -> None:
+        async with echoing(certificates, HANDLERS) as channel:
+            call = channel.unary_stream(f"/{ECHO}/Stream")(request_)
+            assert await call.read() == request_
+            if status == "CANCELLED":
+                call.cancel()
+            elif status == "OK":
+                assert await call.read() is grpc.aio.EOF
+            else:
+                await failure(call.read())
+
+    asyncio.run(story())
+    (line,) = calls(log_lines)
+    assert line["status"] == status
+
+
+def test_refusals_of_inner_interceptors_are_logged_with_who_was_refused(certificates: Path, log_lines: Lines) -> None:
+    async def story() -> None:
+        table = PeerInterceptor({ECHO: frozenset({"gateway"})}, [ECHO])
+        async with (
+            started(echo_server(server_config(certificates), unary(echo), [table])) as server,
+            calling(server, certificates, "payments") as channel,
+        ):
+            await failure(channel.unary_unary(UNARY)(b""))
+
+    asyncio.run(story())
+    (line,) = calls(log_lines)
+    assert line["peer"] == "spiffe://sekisho/payments"
+    assert (line["status"], line["reason"]) == ("PERMISSION_DENIED", "WORKLOAD_NOT_ALLOWED")
+
+
+def test_a_caller_without_a_certificate_is_logged_by_its_address(certificates: Path, log_lines: Lines) -> None:
+    async def story() -> None:
+        async with (
+            started(echo_server(server_config(certificates, mtls=False), unary(echo))) as server,
+            calling(server, certificates, None) as channel,
+        ):
+            await channel.unary_unary(UNARY)(b"")
+
+    asyncio.run(story())
+    (line,) = calls(log_lines)
+    assert line["peer"].startswith("ipv4:127.0.0.1:")
+
+
+def test_health_checks_are_not_logged(certificates: Path, log_lines: Lines) -> None:
+    async def story() -> None:
+        async with echoing(certificates, HANDLERS) as channel:
+            await channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
+
+    asyncio.run(story())
+    assert calls(log_lines) == []
+
+
+def test_one_calls_reason_does_not_stay_for_the_next(certificates: Path, log_lines: Lines) -> None:
+    async def story() -> None:
+        async with echoing(certificates, HANDLERS) as channel:
+            await failure(channel.unary_unary(UNARY)(b"refuse"))
+            await channel.unary_unary(UNARY)(b"fine")
+
+    asyncio.run(story())
+    assert [line.get("reason") for line in calls(log_lines)] == ["TOO_LATE", None]
