@@ -1,33 +1,38 @@
-"""What stands around a gateway: an auth server and a backend over real mTLS, made to do whatever a test wants."""
+"""What a gateway talks to: an auth server and a backend over real mTLS, made to do whatever a test wants."""
 
 # ruff: noqa: N802 - methods are named by the contracts
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+import hashlib
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import grpc
 
-from gateway.config import BackendConfig, GatewayConfig, ListenerConfig
 from mesh import pki
 from mesh.access.descriptors import client_type_number
-from mesh.access.rules import ALL_CLIENT_TYPES, ClientType
-from mesh.config import ChannelConfig, ServerConfig
+from mesh.access.rules import ClientType
+from mesh.config import ChannelConfig
 from mesh.tls import dns_name
 from sekisho.auth.v1 import exchange_service_pb2 as pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc as exchange_grpc
 
-PARTNER_METHOD = "/sekisho.payments.v1.PaymentService/CreatePayment"
-MASTER_METHOD = "/sekisho.auth.v1.ClientRegistrationService/RegisterClient"
-PUBLIC_METHOD = "/sekisho.auth.v1.TokenService/IssueToken"
-TOKEN = "sat_partner"
-PATIENCE_SECONDS = 20.0
-
 Request = pb.ExchangeTokenRequest
 Reply = pb.ExchangeTokenResponse
-Handler = Callable[[bytes, Any], Awaitable[bytes]]
+Metadata = list[tuple[str, str | bytes]]
+Answer = Callable[[bytes, Any], Awaitable[bytes]]
+
+_TOKEN = re.compile(r"sat_[a-z0-9]+")
+# What mesh.server sets; gRPC's own limits on metadata are lower.
+_OPTIONS = [
+    ("grpc.max_send_message_length", -1),
+    ("grpc.max_metadata_size", 16 * 1024),
+    ("grpc.absolute_max_metadata_size", 32 * 1024),
+    ("grpc.so_reuseport", 0),
+]
 
 
 def issue_certificates(folder: Path) -> Path:
@@ -40,36 +45,33 @@ def issue_certificates(folder: Path) -> Path:
 
 
 class MtlsServer:
-    """A server of a workload, which keeps its port when it is stopped and started again."""
+    """A server of a workload, which keeps its port when it is killed and started again."""
 
     def __init__(self, folder: Path, workload: str) -> None:
-        self._folder = folder
-        self._workload = workload
-        self._server: grpc.aio.Server | None = None
+        self.folder = folder
+        self.workload = workload
         self.port = 0
+        self._server: grpc.aio.Server | None = None
 
-    @property
-    def channel_config(self) -> ChannelConfig:
+    def channel_config(self, server_name: str) -> ChannelConfig:
         return ChannelConfig(
             target=f"localhost:{self.port}",
-            ca=self._folder / "company.pem",
-            server_name=dns_name(self._workload),
-            certificate=self._folder / "gateway.pem",
-            private_key=self._folder / "gateway-key.pem",
+            ca=self.folder / "company.pem",
+            server_name=dns_name(server_name),
+            certificate=self.folder / "gateway.pem",
+            private_key=self.folder / "gateway-key.pem",
         )
 
     def register(self, server: grpc.aio.Server) -> None:
         raise NotImplementedError
 
     async def start(self) -> None:
-        self._server = grpc.aio.server(
-            options=[("grpc.max_send_message_length", -1), ("grpc.so_reuseport", 0)],
-        )
+        self._server = grpc.aio.server(options=_OPTIONS)
         self.register(self._server)
-        pair = [(self._folder / f"{self._workload}{end}.pem").read_bytes() for end in ("-key", "")]
-        credentials = grpc.ssl_server_credentials(
-            [(pair[0], pair[1])], (self._folder / "company.pem").read_bytes(), require_client_auth=True
+        key, certificate, ca = (
+            (self.folder / f"{name}.pem").read_bytes() for name in (f"{self.workload}-key", self.workload, "company")
         )
+        credentials = grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=True)
         self.port = self._server.add_secure_port(f"localhost:{self.port}", credentials)
         await self._server.start()
 
@@ -79,30 +81,57 @@ class MtlsServer:
         self._server = None
 
 
-def partner_reply(request: Request) -> Reply:
-    """Take every token for a partner's own, with all that partners may do."""
+@asynccontextmanager
+async def started(server: MtlsServer) -> AsyncIterator[None]:
+    await server.start()
+    try:
+        yield
+    finally:
+        await server.kill()
+
+
+def private_token(access_token: str, audience: str) -> str:
+    return f"pat.{hashlib.sha256(access_token.encode()).hexdigest()}.{audience}"
+
+
+def partner_reply(request: Request) -> Reply | grpc.StatusCode:
+    """Take every well-formed token for a partner's own, with all that partners may do."""
+    if not _TOKEN.fullmatch(request.subject_token):
+        return grpc.StatusCode.UNAUTHENTICATED
     return Reply(
-        access_token=f"private-{request.subject_token}-for-{request.audience}",
+        access_token=private_token(request.subject_token, request.audience),
         expires_in=300,
         subject_token_expires_in=600,
         scope="payments.read payments.write",
-        client_id=f"client-of-{request.subject_token}",
+        client_id=f"client-of-{request.subject_token.removeprefix('sat_')}",
         client_type=client_type_number(ClientType.PARTNER),
         platform_id="shops",
         partner_id="ptn_1",
     )
 
 
+def changed(**fields: Any) -> Callable[[Request], Reply | grpc.StatusCode]:
+    """Answer as `partner_reply`, but for some fields."""
+
+    def reply(request: Request) -> Reply | grpc.StatusCode:
+        answer = partner_reply(request)
+        if isinstance(answer, Reply):
+            answer.MergeFrom(Reply(**fields))
+        return answer
+
+    return reply
+
+
 class FakeAuthServer(MtlsServer, exchange_grpc.ExchangeServiceServicer):
-    """What it was asked is in `requests`; it answers by `reply`, a status or a response, while `open` is set."""
+    """What it was asked is in `requests`; it answers by `reply`, as soon as `open` is set."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "authserver")
         self.requests: list[Request] = []
-        self.reply: Callable[[Request], Reply | grpc.StatusCode] = partner_reply
+        self.asked = asyncio.Event()
         self.open = asyncio.Event()
         self.open.set()
-        self.asked = asyncio.Event()
+        self.reply: Callable[[Request], Reply | grpc.StatusCode] = partner_reply
 
     def register(self, server: grpc.aio.Server) -> None:
         exchange_grpc.add_ExchangeServiceServicer_to_server(self, server)
@@ -122,68 +151,25 @@ async def echo(request: bytes, _context: Any) -> bytes:
 
 
 class FakeBackend(MtlsServer):
-    """Answers every method by `answer`, bytes in and bytes out; the calls it saw are in `calls`."""
+    """Answers every method by `answer`, bytes in and bytes out; what came with the calls is in `calls`."""
 
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder, "payments")
-        self.answer: Handler = echo
-        self.calls: list[tuple[str, Sequence[tuple[str, str | bytes]]]] = []
+    def __init__(self, folder: Path, workload: str = "payments") -> None:
+        super().__init__(folder, workload)
+        self.calls: list[Metadata] = []
+        self.answer: Answer = echo
 
     def register(self, server: grpc.aio.Server) -> None:
         server.add_generic_rpc_handlers((_AnyMethod(self),))
 
-    async def handle(self, method: str, request: bytes, context: Any) -> bytes:
-        self.calls.append((method, context.invocation_metadata()))
+    async def handle(self, request: bytes, context: Any) -> bytes:
+        # Each hop's own transport says who it is.
+        self.calls.append([(key, value) for key, value in context.invocation_metadata() if key != "user-agent"])
         return await self.answer(request, context)
-
-    @property
-    def metadata(self) -> list[tuple[str, str | bytes]]:
-        """What came with the last call, less what gRPC itself adds on every hop."""
-        _, metadata = self.calls[-1]
-        return [(key, value) for key, value in metadata if key != "user-agent"]
 
 
 class _AnyMethod(grpc.GenericRpcHandler):
     def __init__(self, backend: FakeBackend) -> None:
         self._backend = backend
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
-        method = handler_call_details.method
-
-        async def handle(request: bytes, context: Any) -> bytes:
-            return await self._backend.handle(method, request, context)
-
-        return grpc.unary_unary_rpc_method_handler(handle)
-
-
-@asynccontextmanager
-async def started(server: MtlsServer) -> AsyncIterator[None]:
-    await server.start()
-    try:
-        yield
-    finally:
-        await server.kill()
-
-
-def listener(
-    folder: Path, name: str = "public", client_types: frozenset[ClientType] = ALL_CLIENT_TYPES, **settings: Any
-) -> ListenerConfig:
-    server = ServerConfig(
-        listen="localhost:0",
-        certificate=folder / "door.pem",
-        private_key=folder / "door-key.pem",
-        **{"drain_seconds": 5.0, **settings},
-    )
-    return ListenerConfig(name=name, server=server, client_types=client_types)
-
-
-def gateway_config(folder: Path, auth: FakeAuthServer, backend: FakeBackend, **settings: Any) -> GatewayConfig:
-    """Send the services of two backends to one fake."""
-    services = {
-        "authserver": ("sekisho.auth.v1.TokenService", "sekisho.auth.v1.ClientRegistrationService"),
-        "payments": ("sekisho.payments.v1.PaymentService",),
-    }
-    backends = tuple(
-        BackendConfig(name=name, channel=backend.channel_config, services=names) for name, names in services.items()
-    )
-    return GatewayConfig(**{"listeners": (listener(folder),), **settings}, auth=auth.channel_config, backends=backends)
+    def service(self, _details: grpc.HandlerCallDetails) -> Any:
+        return grpc.unary_unary_rpc_method_handler(self._backend.handle)

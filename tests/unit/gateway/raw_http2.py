@@ -4,7 +4,8 @@ import asyncio
 import re
 import ssl
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ END_STREAM, END_HEADERS, ACK = 1, 4, 1
 STREAM = 1
 PATIENCE_SECONDS = 20
 
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 _NO_DYNAMIC_TABLE = struct.pack(">HI", 1, 0)
 _GRPC_STATUS = re.compile(rb"grpc-status[\x01\x02](\d{1,2})")
 
@@ -52,15 +54,14 @@ async def post(port: int, ca: Path, path: str, headers: Headers = (), data: byte
     context.set_alpn_protocols(["h2"])
     reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
     try:
-        writer.write(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + _frame(SETTINGS, 0, 0, _NO_DYNAMIC_TABLE))
+        writer.write(_PREFACE + _frame(SETTINGS, 0, 0, _NO_DYNAMIC_TABLE))
         writer.write(_frame(HEADERS, END_HEADERS, STREAM, _block([*_request_headers(path), *headers])))
         if data is not None:
             writer.write(_frame(DATA, END_STREAM, STREAM, data))
         async with asyncio.timeout(PATIENCE_SECONDS):
             return Answer(await _frames_of_stream(reader, writer))
     finally:
-        writer.close()
-        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+        writer.transport.abort()  # a polite end would wait for the other side's
 
 
 async def _frames_of_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[Frame]:
@@ -113,3 +114,36 @@ def _string(value: bytes) -> bytes:
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
+
+
+@asynccontextmanager
+async def answering(folder: Path, workload: str, frames: Sequence[Frame]) -> AsyncIterator[int]:
+    """Answer every call with the same frames, whatever they are, as a workload; the port comes out."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / f"{workload}.pem", folder / f"{workload}-key.pem")
+    context.set_alpn_protocols(["h2"])
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            await reader.readexactly(len(_PREFACE))
+            writer.write(_frame(SETTINGS, 0, 0, b""))
+            while True:
+                head = await reader.readexactly(9)
+                await reader.readexactly(int.from_bytes(head[:3]))
+                if head[3] == SETTINGS and not head[4] & ACK:
+                    writer.write(_frame(SETTINGS, ACK, 0, b""))
+                if head[3] == HEADERS:
+                    stream = int.from_bytes(head[5:])
+                    writer.writelines(_frame(frame.kind, frame.flags, stream, frame.payload) for frame in frames)
+        writer.transport.abort()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
+def response_headers(headers: Headers, *, last: bool = False) -> Frame:
+    return Frame(HEADERS, END_HEADERS | (END_STREAM if last else 0), _block(headers))
+
+
+OK_HEADERS = ((b":status", b"200"), (b"content-type", b"application/grpc"))

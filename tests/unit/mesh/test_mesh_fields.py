@@ -105,7 +105,9 @@ def test_a_request_id_is_taken(request_id: str) -> None:
     assert accepts(lambda fields: fields.request_id(request_id))
 
 
-@pytest.mark.parametrize("request_id", ["", "a" * 7, "a" * 65, "a" * 8 + "\n", "abcd efgh", "abcdefgé", "٠١٢٣٤٥٦٧", "abcd/efgh"])  # fmt: skip
+@pytest.mark.parametrize(
+    "request_id", ["", "a" * 7, "a" * 65, "a" * 8 + "\n", "abcd efgh", "abcdefgé", "٠١٢٣٤٥٦٧", "abcd/efgh"]
+)
 def test_a_malformed_request_id_is_refused(request_id: str) -> None:
     assert not accepts(lambda fields: fields.request_id(request_id))
 

@@ -24,7 +24,7 @@ class FixedKeyService(key_service_pb2_grpc.KeyServiceServicer):
     def __init__(self, jwks: Sequence[dict[str, str]]) -> None:
         self.jwks = ParseDict({"keys": list(jwks)}, key_service_pb2.JwkSet())
 
-    async def ListKeys(self, request: object, context: object) -> key_service_pb2.JwkSet:  # type: ignore[override]  # noqa: N802 - named by the contract
+    async def ListKeys(self, request: object, context: object) -> key_service_pb2.JwkSet:  # noqa: N802 - named by the contract
         del request, context
         return self.jwks
 

@@ -31,7 +31,7 @@ def test_writing_replaces_the_file_and_leaves_no_draft(tmp_path: Path) -> None:
     (tmp_path / "secret.draft").write_bytes(b"left by a crash")
     write_private(file, b"new")
     assert read_private(file) == b"new"
-    assert os.listdir(tmp_path) == ["secret"]
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_a_link_planted_in_the_drafts_place_is_not_followed(tmp_path: Path) -> None:

@@ -48,9 +48,6 @@ def test_an_address_that_cannot_be_listened_on_is_refused(certificates: Path, li
     asyncio.run(story())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="tls.server_credentials lets the FileNotFoundError through, so a service dies with a traceback"
-)
 def test_a_missing_certificate_is_refused(certificates: Path, tmp_path: Path) -> None:
     async def story() -> None:
         config = msgspec.structs.replace(server_config(certificates), certificate=tmp_path / "none.pem")

@@ -86,7 +86,9 @@ def test_a_key_that_the_token_brings_along_is_not_used(extra: Mapping[str, objec
         check(forge({**HEADER, **extra}, CLAIMS, es256(OTHER_KEY.key)))
 
 
-@pytest.mark.parametrize("kid", ["", "unknown", OTHER_KEY.kid, KEY.kid + " ", "../../dev/null", "' OR 1=1", None, 5, [KEY.kid], {}])  # fmt: skip
+@pytest.mark.parametrize(
+    "kid", ["", "unknown", OTHER_KEY.kid, KEY.kid + " ", "../../dev/null", "' OR 1=1", None, 5, [KEY.kid], {}]
+)
 def test_a_token_of_an_unknown_key_is_rejected(kid: object) -> None:
     with pytest.raises(JwtRejected):
         check(forge({**HEADER, "kid": kid}, CLAIMS, es256(KEY.key)))
@@ -215,7 +217,24 @@ def test_a_header_that_is_no_json_object_is_rejected(raw: bytes) -> None:
         check(f"{encode(raw)}.{GOOD.partition('.')[2]}")
 
 
-@pytest.mark.parametrize("token", ["", ".", "..", "...", "a.b.c", "Bearer x", "\0", "é.é.é", " " + GOOD, GOOD + "\n", GOOD + ".", "." + GOOD, GOOD + "." + GOOD])  # fmt: skip
+@pytest.mark.parametrize(
+    "token",
+    [
+        "",
+        ".",
+        "..",
+        "...",
+        "a.b.c",
+        "Bearer x",
+        "\0",
+        "é.é.é",
+        " " + GOOD,
+        GOOD + "\n",
+        GOOD + ".",
+        "." + GOOD,
+        GOOD + "." + GOOD,
+    ],
+)
 def test_garbage_is_rejected(token: str) -> None:
     with pytest.raises(JwtRejected):
         check(token)

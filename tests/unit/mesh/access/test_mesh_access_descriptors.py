@@ -58,7 +58,7 @@ def test_a_service_without_a_package_has_the_path_that_is_on_the_wire() -> None:
     ],
 )
 def test_a_bad_rule_is_refused_with_the_methods_name(rule: access_pb2.Rule) -> None:
-    with pytest.raises(PolicyError, match="^/test.v1.Door/Open: "):
+    with pytest.raises(PolicyError, match=r"^/test\.v1\.Door/Open: "):
         read_methods(contracts(rule))
 
 
@@ -66,7 +66,7 @@ def test_a_bad_rule_is_refused_with_the_methods_name(rule: access_pb2.Rule) -> N
 def test_a_method_that_is_declared_twice_is_refused_with_its_name() -> None:
     twice = contracts(access_pb2.Rule(client_types=[MASTER]))
     twice.MergeFrom(contracts(access_pb2.Rule(public=True)))
-    with pytest.raises(PolicyError, match="/test.v1.Door/Open"):
+    with pytest.raises(PolicyError, match=r"/test\.v1\.Door/Open"):
         read_methods(twice)
 
 

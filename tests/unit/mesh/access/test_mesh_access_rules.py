@@ -37,7 +37,7 @@ def test_a_rule_that_is_empty_or_contradicts_itself_is_refused(
     scopes: frozenset[str],
     public: bool,  # noqa: FBT001 - a column of the table
 ) -> None:
-    with pytest.raises(ValueError, match="rule|scope"):
+    with pytest.raises(ValueError, match=r"rule|scope"):
         MethodRule(client_types, scopes, public)
 
 

@@ -87,17 +87,15 @@ HANDLERS: Mapping[str, Any] = {
 }
 
 
-async def call(channel: grpc.aio.Channel, method: str) -> bytes:
+async def call(channel: grpc.aio.Channel, method: str) -> Any:
     path = f"/{ECHO}/{method}"
     if method.endswith("StreamStream"):
         return b"".join([answer async for answer in channel.stream_stream(path)(iter([b"a", b"b"]))])
     if method == "StreamUnary":
-        answer: bytes = await channel.stream_unary(path)(iter([b"a", b"b"]))
-        return answer
+        return await channel.stream_unary(path)(iter([b"a", b"b"]))
     if method.endswith("Stream"):
         return b"".join([answer async for answer in channel.unary_stream(path)(b"ab")])
-    answer = await channel.unary_unary(path)(b"ab")
-    return answer
+    return await channel.unary_unary(path)(b"ab")
 
 
 @pytest.mark.parametrize(

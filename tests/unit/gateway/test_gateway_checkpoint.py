@@ -1,0 +1,172 @@
+from collections.abc import Awaitable, Callable
+
+import grpc
+import pytest
+import structlog
+
+from gateway.checkpoint import Admission, Checkpoint, Metadata
+from gateway.errors import AuthServerUnavailable, InvalidToken, MalformedAuthorization, MissingToken
+from gateway.policy import Route
+from mesh.access.decision import ClientTypeNotAllowed, InsufficientScope, MethodNotFound
+from mesh.access.descriptors import Method
+from mesh.access.rules import ALL_CLIENT_TYPES, PUBLIC, Caller, ClientType, MethodRule
+from mesh.errors import ServiceError
+from tests.unit.gateway.conftest import World
+from tests.unit.gateway.fake_services import changed, private_token
+
+Play = Callable[..., None]
+Act = Callable[[World, Checkpoint], Awaitable[None]]
+
+PARTNERS = frozenset({ClientType.PARTNER})
+STAFF = frozenset({ClientType.OPERATOR})
+RULES = {
+    "/a.Pay/Pay": MethodRule(PARTNERS, frozenset({"payments.write"})),
+    "/a.Pay/Both": MethodRule(PARTNERS | STAFF),
+    "/a.Pay/Audit": MethodRule(STAFF),
+    "/a.Pay/Close": MethodRule(PARTNERS, frozenset({"payments.write", "payments.close"})),
+    "/a.Pay/Look": PUBLIC,
+    "/a.Pay/Hidden": None,
+}
+ROUTES = {
+    path: Route(Method(path, rule, client_streaming=False, server_streaming=False), "payments")
+    for path, rule in RULES.items()
+}
+GOOD = [("authorization", "Bearer sat_a")]
+MALFORMED = [
+    [("authorization", "sat_a")],
+    [("authorization", "Basic sat_a")],
+    [("authorization", "Bearer ")],
+    [("authorization", "")],
+    [("authorization", "Bearer  sat_a")],
+    [("authorization", "Bearer sat_a ")],
+    [("authorization", "Bearer sat_a, Bearer sat_b")],
+    [*GOOD, *GOOD],
+    [*GOOD, ("authorization", "Basic eDp5")],
+]
+
+
+@pytest.fixture
+def judge(play: Play) -> Callable[[Act], None]:
+    """Act with a checkpoint over `ROUTES`."""
+
+    def run(act: Act) -> None:
+        async def story(world: World) -> None:
+            await act(world, Checkpoint(ROUTES, world.exchange))
+
+        play(story)
+
+    return run
+
+
+async def refusal(
+    checkpoint: Checkpoint, path: str, metadata: Metadata, admitted: frozenset[ClientType] = ALL_CLIENT_TYPES
+) -> type[ServiceError]:
+    with pytest.raises(ServiceError) as refused:
+        await checkpoint.admit(path, admitted, metadata)
+    return refused.type
+
+
+def test_a_partner_passes_with_a_private_token_for_the_backend(judge: Callable[[Act], None]) -> None:
+    async def act(_world: World, checkpoint: Checkpoint) -> None:
+        assert await checkpoint.admit("/a.Pay/Pay", PARTNERS, GOOD) == Admission(
+            private_token("sat_a", "payments"),
+            Caller("client-of-a", ClientType.PARTNER, "shops", "ptn_1", frozenset({"payments.read", "payments.write"})),
+        )
+
+    judge(act)
+
+
+@pytest.mark.parametrize("metadata", [[], GOOD, *MALFORMED])
+@pytest.mark.parametrize(
+    ("path", "admitted"),
+    [
+        ("/a.Pay/Hidden", ALL_CLIENT_TYPES),
+        ("/a.Pay/Nothing", ALL_CLIENT_TYPES),
+        ("/a.Pay/", ALL_CLIENT_TYPES),
+        ("", ALL_CLIENT_TYPES),
+        ("/a.pay/pay", ALL_CLIENT_TYPES),
+        ("//a.Pay/Pay", ALL_CLIENT_TYPES),
+        ("/a.Pay/Audit", PARTNERS),
+        ("/a.Pay/Pay", STAFF),
+        ("/a.Pay/Pay", frozenset()),
+    ],
+)
+def test_what_can_not_be_reached_is_not_found_whatever_the_token_and_costs_no_exchange(
+    judge: Callable[[Act], None], path: str, admitted: frozenset[ClientType], metadata: Metadata
+) -> None:
+    async def act(world: World, checkpoint: Checkpoint) -> None:
+        assert await refusal(checkpoint, path, metadata, admitted) is MethodNotFound
+        assert world.auth.requests == []
+
+    judge(act)
+
+
+@pytest.mark.parametrize("metadata", [[], GOOD, *MALFORMED])
+@pytest.mark.parametrize("admitted", [ALL_CLIENT_TYPES, STAFF, frozenset[ClientType]()])
+def test_a_public_method_looks_at_no_token(
+    judge: Callable[[Act], None], admitted: frozenset[ClientType], metadata: Metadata
+) -> None:
+    async def act(world: World, checkpoint: Checkpoint) -> None:
+        assert await checkpoint.admit("/a.Pay/Look", admitted, metadata) == Admission(None, None)
+        assert world.auth.requests == []
+
+    judge(act)
+
+
+@pytest.mark.parametrize(
+    "metadata", [[], [("x-authorization", "Bearer sat_a")], [("authorization-bin", b"Bearer sat_a")]]
+)
+def test_a_method_with_a_rule_needs_a_token(judge: Callable[[Act], None], metadata: Metadata) -> None:
+    async def act(world: World, checkpoint: Checkpoint) -> None:
+        assert await refusal(checkpoint, "/a.Pay/Pay", metadata) is MissingToken
+        assert world.auth.requests == []
+
+    judge(act)
+
+
+@pytest.mark.parametrize("metadata", MALFORMED)
+def test_there_must_be_exactly_one_bearer_token(judge: Callable[[Act], None], metadata: Metadata) -> None:
+    async def act(world: World, checkpoint: Checkpoint) -> None:
+        assert await refusal(checkpoint, "/a.Pay/Pay", metadata) is MalformedAuthorization
+        assert world.auth.requests == []
+
+    judge(act)
+
+
+def test_a_token_is_checked_before_its_holder_is_judged(judge: Callable[[Act], None]) -> None:
+    async def act(world: World, checkpoint: Checkpoint) -> None:
+        world.auth.reply = lambda _: grpc.StatusCode.UNAUTHENTICATED
+        assert await refusal(checkpoint, "/a.Pay/Audit", GOOD) is InvalidToken
+        await world.auth.kill()
+        assert await refusal(checkpoint, "/a.Pay/Audit", GOOD) is AuthServerUnavailable
+
+    judge(act)
+
+
+@pytest.mark.parametrize(
+    ("path", "admitted", "error"),
+    [
+        ("/a.Pay/Audit", ALL_CLIENT_TYPES, ClientTypeNotAllowed),
+        ("/a.Pay/Both", STAFF, ClientTypeNotAllowed),  # the method is for partners too, but not this door
+        ("/a.Pay/Close", ALL_CLIENT_TYPES, InsufficientScope),
+    ],
+)
+def test_a_genuine_token_is_judged_by_rule_and_door(
+    judge: Callable[[Act], None], path: str, admitted: frozenset[ClientType], error: type[ServiceError]
+) -> None:
+    async def act(world: World, checkpoint: Checkpoint) -> None:
+        assert await refusal(checkpoint, path, GOOD, admitted) is error
+        assert len(world.auth.requests) == 1
+
+    judge(act)
+
+
+def test_the_log_learns_who_was_refused(judge: Callable[[Act], None]) -> None:
+    async def act(world: World, checkpoint: Checkpoint) -> None:
+        world.auth.reply = changed(partner_id="ptn_7")
+        structlog.contextvars.clear_contextvars()
+        await refusal(checkpoint, "/a.Pay/Audit", GOOD)
+        bound = structlog.contextvars.get_contextvars()
+        assert bound == {"client_id": "client-of-a", "client_type": "PARTNER", "partner_id": "ptn_7"}
+
+    judge(act)

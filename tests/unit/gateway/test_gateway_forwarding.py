@@ -1,0 +1,58 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gateway.forwarding import forwarded_metadata
+
+RESERVED = {
+    "authorization",
+    "connection",
+    "content-type",
+    "forwarded",
+    "host",
+    "te",
+    "user-agent",
+    "x-real-ip",
+    "x-request-id",
+}
+RESERVED_PREFIXES = ("grpc-", "x-forwarded-", "x-sekisho-")
+
+names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_.", max_size=12)
+reserved_keys = st.sampled_from(sorted(RESERVED)) | st.builds(str.__add__, st.sampled_from(RESERVED_PREFIXES), names)
+# Also what begins or ends like a reserved key, and is none.
+free_keys = st.builds("{}{}".format, names, reserved_keys | names).filter(lambda key: key and not is_reserved(key))
+texts = st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=20)
+pairs = st.tuples(free_keys | reserved_keys, texts) | st.tuples(free_keys.map("{}-bin".format), st.binary(max_size=20))
+metadata = st.lists(pairs, max_size=12).flatmap(lambda some: st.permutations(some + some[:3]))
+private_tokens = st.none() | st.text("abc.", min_size=1, max_size=9)
+
+
+def is_reserved(key: str) -> bool:
+    return key in RESERVED or key.startswith(RESERVED_PREFIXES)
+
+
+@given(metadata, private_tokens)
+def test_nothing_under_a_reserved_name_passes(sent: list[tuple[str, str | bytes]], private_token: str | None) -> None:
+    forwarded = forwarded_metadata(sent, private_token)
+    own = [("authorization", f"Bearer {private_token}")] if private_token is not None else []
+    assert [(key, value) for key, value in forwarded if is_reserved(key)] == own
+
+
+@given(metadata, private_tokens)
+def test_everything_else_passes_unchanged_and_in_order(
+    sent: list[tuple[str, str | bytes]], private_token: str | None
+) -> None:
+    forwarded = forwarded_metadata(sent, private_token)
+    expected = [pair for pair in sent if not is_reserved(pair[0])]
+    assert [pair for pair in forwarded if not is_reserved(pair[0])] == expected
+
+
+@given(metadata)
+def test_there_is_an_authorization_only_with_a_private_token(sent: list[tuple[str, str | bytes]]) -> None:
+    assert [key for key, _ in forwarded_metadata(sent, "pat")].count("authorization") == 1
+    assert [key for key, _ in forwarded_metadata(sent, None)].count("authorization") == 0
+
+
+@pytest.mark.parametrize("key", ["authorization-bin", "x-request-ids", "tea", "grpc", "x-forwarded", "my-grpc-thing"])
+def test_a_key_that_only_looks_reserved_passes(key: str) -> None:
+    assert forwarded_metadata([(key, "value")], None) == [(key, "value")]
