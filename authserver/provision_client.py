@@ -6,7 +6,9 @@ from sqlalchemy import Connection
 
 from authserver import client_secrets, store
 from authserver.access_tokens import NEW
+from authserver.errors import InvalidScope
 from authserver.register_client import Credentials
+from authserver.scopes import format_scope, parse_scope
 from authserver.store import Client
 from mesh.access.rules import ClientType
 from mesh.ids import new_id
@@ -43,6 +45,7 @@ def provision_master(
     """
     if not _PLATFORM_ID.fullmatch(platform_id):
         raise ProvisioningError("a platform's id has 1 to 63 lower-case letters, digits and hyphens")
+    _check_scopes(ceiling)
     if store.find_platform_ceiling(connection, platform_id) is not None:
         raise ProvisioningError(f"the platform {platform_id} has its Master Client already")
     store.add_platform(connection, platform_id, ceiling, now_ms)
@@ -75,6 +78,7 @@ def _add(
 ) -> Credentials:
     if not name.strip() or len(name) > store.NAME_LENGTH:
         raise ProvisioningError(f"a client's name has 1 to {store.NAME_LENGTH} characters")
+    _check_scopes(scopes)
     secret = client_secrets.new_client_secret()
     client = Client(
         client_id=new_id("cli"),
@@ -89,3 +93,10 @@ def _add(
     )
     store.add_client(connection, client)
     return Credentials(client, secret)
+
+
+def _check_scopes(scopes: frozenset[str]) -> None:
+    try:
+        parse_scope(format_scope(scopes))
+    except InvalidScope as error:
+        raise ProvisioningError(error.message) from error

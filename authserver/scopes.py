@@ -5,7 +5,7 @@ import re
 from authserver.errors import InvalidScope
 
 _SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+( [\x21\x23-\x5b\x5d-\x7e]+)*")
-_LENGTH = 500  # so that a sealed access token stays under its limit
+_LENGTH = 400  # so that a sealed access token stays under its limit
 
 
 def parse_scope(scope: str) -> frozenset[str]:

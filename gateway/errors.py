@@ -21,10 +21,22 @@ class InvalidToken(ServiceError):
     code = Code.UNAUTHENTICATED
 
 
+class InvalidMetadata(ServiceError):
+    """A metadata value has characters that gRPC does not allow, so it can't be handed on."""
+
+    code = Code.INVALID_ARGUMENT
+
+
 class AuthServerUnavailable(ServiceError):
     """The auth server can't be asked about the token now. Nobody gets through unchecked."""
 
     code = Code.UNAVAILABLE
+
+
+class BackendFault(ServiceError):
+    """The service behind the gateway said that all is well, and gave no answer."""
+
+    code = Code.INTERNAL
 
 
 class BackendUnavailable(ServiceError):

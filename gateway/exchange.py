@@ -102,9 +102,14 @@ class TokenExchange:
                 raise InvalidToken("the access token is malformed, expired or revoked; take a new one") from error
             _log.warning("exchange failed", code=error.code().name, details=error.details())
             raise AuthServerUnavailable("the auth server can't check the token now; try again") from error
+        try:
+            caller = _caller(reply)
+        except ValueError as error:
+            _log.exception("the auth server's answer is not understood")
+            raise AuthServerUnavailable("the auth server can't check the token now; try again") from error
         exchanged = Exchanged(
             private_token=reply.access_token,
-            caller=_caller(reply),
+            caller=caller,
             good_until=asked + min(reply.expires_in, self._max_age_seconds),
             access_until=asked + reply.subject_token_expires_in,
         )

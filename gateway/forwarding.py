@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from gateway.errors import InvalidMetadata
 from mesh.metadata import AUTHORIZATION
 from mesh.request_id import KEY as REQUEST_ID
 
@@ -15,8 +16,16 @@ _DROPPED = re.compile(
 def forwarded_metadata(
     metadata: Iterable[tuple[str, str | bytes]], private_token: str | None
 ) -> list[tuple[str, str | bytes]]:
-    """Return the metadata for the backend: the caller's, less what is dropped, and the private access token."""
+    """Return the metadata for the backend: the caller's, less what is dropped, and the private access token.
+
+    Raises:
+        InvalidMetadata: If a value is neither binary nor printable ASCII, which the backend's transport would refuse.
+
+    """
     kept = [(key, value) for key, value in metadata if not _DROPPED.fullmatch(key)]
+    for key, value in kept:
+        if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+            raise InvalidMetadata(f"the value of {key} is not printable ASCII", key=key)
     if private_token is not None:
         kept.append((AUTHORIZATION, f"Bearer {private_token}"))
     return kept

@@ -1,17 +1,14 @@
 """Stands in front of every handler of one door: nothing passes that the checkpoint does not admit."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from contextvars import ContextVar
 
 import grpc
 
 from gateway.checkpoint import Admission, Checkpoint
-from mesh.access.decision import require_reachable
 from mesh.access.descriptors import service_of
 from mesh.access.rules import ClientType
-from mesh.interceptors.wrapping import Context, Continuation, Handler, wrap
-from mesh.server import INFRASTRUCTURE_SERVICES
+from mesh.infrastructure import INFRASTRUCTURE_SERVICES
+from mesh.interceptors.wrapping import Context, Continuation, Handler
 
 _admission: ContextVar[Admission] = ContextVar("admission")
 
@@ -22,7 +19,9 @@ def current_admission() -> Admission:
 
 
 class CheckpointInterceptor(grpc.aio.ServerInterceptor):
-    """Asks the checkpoint about each call. Health and reflection, which the gateway answers itself, are public.
+    """Asks the checkpoint about each call, before its first message is read.
+
+    Health and reflection, which the gateway answers itself, are public.
 
     Args:
         checkpoint: Who judges.
@@ -38,23 +37,24 @@ class CheckpointInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        """Wrap the handler; where there is none, refuse as the checkpoint does."""
+        """Return the handler of an admitted call, with the admission at hand; else one that refuses."""
         path = handler_call_details.method
         handler = await continuation(handler_call_details)
-        if service_of(path) in INFRASTRUCTURE_SERVICES and handler is not None:
+        if handler is not None and service_of(path) in INFRASTRUCTURE_SERVICES:
             return handler
-
-        @asynccontextmanager
-        async def admit(context: Context) -> AsyncIterator[None]:
-            _admission.set(await self._checkpoint.admit(path, self._admitted, context.invocation_metadata() or ()))
-            yield
-
-        return wrap(handler or _NOT_FOUND, admit)
-
-
-async def _not_found(_requests: object, _context: Context) -> bytes:
-    require_reachable(None, frozenset())
-    return b""
+        try:
+            _admission.set(
+                await self._checkpoint.admit(path, self._admitted, handler_call_details.invocation_metadata or ())
+            )
+        except Exception as error:  # noqa: BLE001 - a fault must close the door, and is answered like any other
+            return _refusal(error)
+        return handler
 
 
-_NOT_FOUND: Handler = grpc.stream_unary_rpc_method_handler(_not_found)
+def _refusal(error: Exception) -> Handler:
+    """Return a handler that raises, for the error translation around it, without reading what the caller sends."""
+
+    async def refuse(_requests: object, _context: Context) -> None:
+        raise error
+
+    return grpc.stream_stream_rpc_method_handler(refuse)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, NoReturn, TypeAlias
 
 import grpc
 
-from gateway.errors import BackendUnavailable
+from gateway.errors import BackendFault, BackendUnavailable
 from gateway.forwarding import forwarded_metadata
 from gateway.interceptor import current_admission
 from gateway.policy import Route
@@ -52,9 +52,11 @@ def _unary(call: "_Call", timeout_seconds: float) -> _Forward:
             timeout=timeout_seconds if remaining is None else min(remaining, timeout_seconds),
         )
         try:
-            response: bytes = await rpc
+            response: bytes | None = await rpc
         except grpc.aio.AioRpcError as error:
             await _relay(error, context)
+        if response is None:  # grpc.aio's way to say that the stream ended before a message
+            raise BackendFault("the service gave no answer")
         if initial := await rpc.initial_metadata():
             await context.send_initial_metadata(tuple(initial))
         context.set_trailing_metadata(tuple(await rpc.trailing_metadata()))

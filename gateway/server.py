@@ -1,5 +1,6 @@
 """Wires the gateway together."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -55,10 +56,15 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
             )
             for listener in config.listeners
         ]
+        stack.push_async_callback(_stop_all, servers)
         for server in servers:
             await server.start()
-            stack.push_async_callback(server.stop)
         yield servers
+
+
+async def _stop_all(servers: Sequence[Server]) -> None:
+    """Close all doors at once, so that none lets calls in while another still drains."""
+    await asyncio.gather(*(server.stop() for server in servers))
 
 
 def _reachable_services(routes: Mapping[str, Route], listener: ListenerConfig) -> list[str]:

@@ -1,24 +1,31 @@
-"""Units of work on a service's database."""
+"""Units of work on a service's database, SQLite or PostgreSQL."""
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import structlog
-from sqlalchemy import Connection, create_engine, event
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, OperationalError
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
 
 from mesh.config import ConfigError
 from mesh.errors import Code, ServiceError
+from mesh.shared_commits import SharedCommits
 
 T = TypeVar("T")
 
 _log = structlog.get_logger()
+
 _READERS = 4
-_LOCK_WAIT_SECONDS = 5
-_READ_ONLY = "sekisho_read_only"
+_WRITERS = 4  # on PostgreSQL; more of them only wait for each other's locks
+_WAIT_SECONDS = 5  # for a connection, and for a lock
+_ATTEMPTS = 5
+_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+# What a concurrent transaction caused, and the next attempt may not meet: a serialization failure, a deadlock, a row
+# that the other one was first to insert.
+_PASSING_STATES = frozenset({"40001", "40P01", "23505"})
 
 
 class DatabaseUnavailable(ServiceError):
@@ -28,12 +35,15 @@ class DatabaseUnavailable(ServiceError):
 
 
 class Database:
-    """Runs synchronous units of work, each in one transaction, on threads of its own.
+    """Runs synchronous units of work, each in a transaction, on threads of its own.
 
-    On SQLite one thread does all the writing, so no unit waits for another's lock; readers see the last commit.
+    A unit may run more than once before it takes effect, so it must do nothing but work on the database.
+
+    On SQLite one thread does all the writing, so no unit waits for another's lock, and units that queue up share a
+    commit. On PostgreSQL a unit that a concurrent one got in the way of is run again.
 
     Args:
-        url: A SQLAlchemy URL, such as `sqlite:////var/lib/sekisho/payments.db`.
+        url: A SQLAlchemy URL, such as `sqlite:////var/lib/sekisho/payments.db` or `postgresql://host/payments`.
 
     Raises:
         ConfigError: If the URL is not one that Sekisho supports.
@@ -42,30 +52,38 @@ class Database:
 
     def __init__(self, url: str) -> None:
         """Prepare engine and threads. Connects on first use."""
-        try:
-            backend = make_url(url).get_backend_name()
-        except ArgumentError as error:
-            raise ConfigError(f"the database URL can't be read: {error}") from error
-        if backend != "sqlite":
-            raise ConfigError(f"the database must be sqlite, not {backend}")
-        self.engine = create_engine(url, pool_size=_READERS + 1, connect_args={"timeout": _LOCK_WAIT_SECONDS})
-        event.listen(self.engine, "connect", _on_connect)
-        event.listen(self.engine, "begin", _on_begin)
-        self._reading_engine = self.engine.execution_options(**{_READ_ONLY: True})
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="database-writer")
+        parsed = _parse(url)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
+        self._submit: Callable[[Callable[[Connection], Any]], Future[Any]]
+        if parsed.get_backend_name() == "sqlite":
+            self.engine = _sqlite_engine(parsed, pool_size=1, begin="BEGIN IMMEDIATE")
+            self._reading_engine = _sqlite_engine(parsed, pool_size=_READERS, begin="BEGIN", query_only=True)
+            commits = SharedCommits(self.engine)
+            self._submit, self._stop_writing = commits.submit, commits.close
+        else:
+            self.engine = _postgresql_engine(parsed)
+            self._reading_engine = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="database-writer")
+            self._submit = lambda work: writers.submit(self._attempt, work)
+            self._stop_writing = writers.shutdown
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Run a unit of work in a transaction: commit when it returns, roll back when it raises.
 
         Raises:
-            DatabaseUnavailable: If the database can't be reached, or is locked by another process.
+            DatabaseUnavailable: If the database can't be reached, or another process holds its lock.
 
         """
-        return await asyncio.get_running_loop().run_in_executor(self._writer, self.run_here, work)
+        try:
+            result: T = await asyncio.wrap_future(self._submit(work))
+        except DBAPIError as error:
+            raise _translated(error) from error
+        return result
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run a unit of work that only reads, beside the writer; it sees one state of the database throughout.
+        """Run a unit of work that only reads, beside the writers; it sees one state of the database throughout.
 
         Raises:
             DatabaseUnavailable: If the database can't be reached.
@@ -76,38 +94,82 @@ class Database:
     def run_here(self, work: Callable[[Connection], T]) -> T:
         """Do what `run` does, in the calling thread."""
         try:
-            with self.engine.begin() as connection:
-                return work(connection)
-        except OperationalError as error:
-            raise _unavailable(error) from error
+            return self._attempt(work)
+        except DBAPIError as error:
+            raise _translated(error) from error
 
     def read_here(self, work: Callable[[Connection], T]) -> T:
         """Do what `read` does, in the calling thread."""
         try:
             with self._reading_engine.begin() as connection:
                 return work(connection)
-        except OperationalError as error:
-            raise _unavailable(error) from error
+        except DBAPIError as error:
+            raise _translated(error) from error
 
     def close(self) -> None:
         """Let units under way end, and disconnect."""
-        self._writer.shutdown()
+        self._stop_writing()
         self._readers.shutdown()
+        self._reading_engine.dispose()
         self.engine.dispose()
 
+    def _attempt(self, work: Callable[[Connection], T]) -> T:
+        """Run a unit of work, again if a concurrent one got in its way."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _PASSING_STATES:
+                    raise
+        with self.engine.begin() as connection:
+            return work(connection)
 
-def _unavailable(error: OperationalError) -> DatabaseUnavailable:
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except ArgumentError as error:
+        raise ConfigError(f"the database URL can't be read: {error}") from error
+    if backend not in _DRIVERS or parsed.drivername not in {backend, _DRIVERS[backend]}:
+        raise ConfigError(f"the database must be {' or '.join(_DRIVERS)}, not {parsed.drivername}")
+    return parsed.set(drivername=_DRIVERS[backend])
+
+
+def _sqlite_engine(url: URL, *, pool_size: int, begin: str, query_only: bool = False) -> Engine:
+    """Make an engine whose transactions begin as told; IMMEDIATE takes the write lock while it can be waited for."""
+    engine = create_engine(url, pool_size=pool_size, connect_args={"timeout": _WAIT_SECONDS})
+
+    def on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
+        connection.isolation_level = None  # transactions begin where on_begin says so, not where the driver guesses
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"query_only={int(query_only)}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", on_connect)
+    event.listen(engine, "begin", on_begin)
+    return engine
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    bounds = f"-c lock_timeout={_WAIT_SECONDS}s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+    return create_engine(
+        url,
+        pool_size=_READERS + _WRITERS,
+        max_overflow=0,
+        pool_timeout=_WAIT_SECONDS,
+        connect_args={"connect_timeout": _WAIT_SECONDS, "options": bounds},
+    )
+
+
+def _translated(error: DBAPIError) -> Exception:
+    """Return what the caller is to see: a database that is not there is no fault of the code; all else is."""
+    # DatabaseError itself, not its subclasses, is what SQLite calls a file that is no database.
+    unavailable = isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
+    if not unavailable and not error.connection_invalidated:
+        return error
     _log.error("database", error=str(error.orig))
     return DatabaseUnavailable("the database is not available")
-
-
-def _on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
-    connection.isolation_level = None  # transactions begin where _on_begin says so, not where the driver guesses
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _on_begin(connection: Connection) -> None:
-    read_only = connection.get_execution_options().get(_READ_ONLY, False)
-    # IMMEDIATE takes the write lock now, while waiting for it is still possible.
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
@@ -49,12 +50,18 @@ async def _run(running: AbstractAsyncContextManager[object], *, lifeline: bool) 
         loop.add_signal_handler(number, stop.set)
     if lifeline:
         # The supervisor holds the other end of the pipe; however it dies, the pipe closes.
-        loop.add_reader(sys.stdin, stop.set)
+        loop.add_reader(sys.stdin, _watch_lifeline, stop)
     async with running:
         _log.info("started")
         await stop.wait()
         _log.info("stopping")
     _log.info("stopped")
+
+
+def _watch_lifeline(stop: asyncio.Event) -> None:
+    if not os.read(sys.stdin.fileno(), 1024):
+        asyncio.get_running_loop().remove_reader(sys.stdin)  # a closed pipe stays readable
+        stop.set()
 
 
 async def forever(work: Callable[[], Awaitable[None]], pause_seconds: float, wake: asyncio.Event) -> None:
@@ -65,7 +72,8 @@ async def forever(work: Callable[[], Awaitable[None]], pause_seconds: float, wak
         except Exception:  # noqa: BLE001 - a worker must outlive any one piece of its work
             _log.exception("a worker failed, and goes on")
         try:
-            await asyncio.wait_for(wake.wait(), pause_seconds)
+            async with asyncio.timeout(pause_seconds):
+                await wake.wait()
         except TimeoutError:
             continue
         finally:

@@ -7,6 +7,8 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.runtime.environment import EnvironmentContext
 from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
 from sqlalchemy import Connection
 
 from mesh.config import ConfigError
@@ -46,4 +48,7 @@ def _scripts(service: str) -> ScriptDirectory:
 
 def _pending(connection: Connection, scripts: ScriptDirectory) -> list[Script]:
     current = MigrationContext.configure(connection).get_current_revision()
-    return list(scripts.iterate_revisions("heads", current or "base"))
+    try:
+        return list(scripts.iterate_revisions("heads", current or "base"))
+    except (CommandError, RevisionError) as error:
+        raise ConfigError(f"the database has the schema {current}, which this version does not know") from error

@@ -45,7 +45,7 @@ class Page:
         if len(rows) <= self.size:
             return rows, ""
         rows = rows[: self.size]
-        return rows, base64.urlsafe_b64encode(getattr(rows[-1], last_id).encode()).decode()
+        return rows, _encode(getattr(rows[-1], last_id))
 
 
 def parse_page(page_size: int, page_token: str) -> Page:
@@ -57,10 +57,19 @@ def parse_page(page_size: int, page_token: str) -> Page:
     """
     if page_size < 0:
         raise InvalidRequest({"page_size": "must not be negative"})
+    return Page(min(page_size or _DEFAULT_SIZE, _MOST), _decode(page_token) if page_token else "")
+
+
+def _encode(last_id: str) -> str:
+    return base64.urlsafe_b64encode(last_id.encode()).decode()
+
+
+def _decode(page_token: str) -> str:
     try:
-        after = base64.urlsafe_b64decode(page_token.encode()).decode()
+        last_id = base64.urlsafe_b64decode(page_token.encode()).decode()
     except (binascii.Error, UnicodeError):
-        after = "?"
-    if after and not _ID.fullmatch(after):
+        last_id = ""
+    # The decoder skips what it does not know; encoding again shows whether there was any of it.
+    if not _ID.fullmatch(last_id) or _encode(last_id) != page_token:
         raise InvalidRequest({"page_token": "must be a next_page_token from this list, unchanged"})
-    return Page(min(page_size or _DEFAULT_SIZE, _MOST), after)
+    return last_id

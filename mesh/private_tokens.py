@@ -1,6 +1,5 @@
 """Private access tokens: what the gateway hands to backends in place of the caller's own token."""
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeAlias
 
@@ -9,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from mesh import signed_jwt
 from mesh.access.rules import Caller, ClientType
 from mesh.errors import Code, ServiceError
+from mesh.single_flight import SingleFlight
 
 TYP = "pat+jwt"
 
@@ -39,10 +39,12 @@ def caller_of(claims: Mapping[str, Any]) -> Caller:
     """Return whom a verified token speaks for.
 
     Raises:
-        KeyError: If a claim is missing.
-        ValueError: If the client type is unknown.
+        ValueError: If a claim is missing or is no text, or the client type is unknown.
 
     """
+    texts = {name: claims.get(name) for name in ("client_id", "client_type", "platform_id", "partner_id", "scope")}
+    if not all(isinstance(text, str) for text in texts.values()):
+        raise ValueError("a claim that says whom the token speaks for is missing")
     return Caller(
         client_id=claims["client_id"],
         client_type=ClientType(claims["client_type"]),
@@ -72,8 +74,8 @@ class PrivateTokenVerifier:
         self._audience = audience
         self._clock = clock
         self._keys: Keys = {}
-        self._fetched_at = float("-inf")
-        self._fetching = asyncio.Lock()
+        self._fetched_at = self._tried_at = float("-inf")
+        self._fetches = SingleFlight[None, None]()
 
     async def verify(self, token: str) -> Caller:
         """Return whom the token speaks for.
@@ -92,14 +94,20 @@ class PrivateTokenVerifier:
                 now=self._clock(),
             )
             return caller_of(claims)
-        except (signed_jwt.JwtRejected, KeyError, ValueError) as error:
+        except (signed_jwt.JwtRejected, ValueError) as error:
             raise InvalidPrivateToken(f"the private access token is not good here: {error}") from error
 
     async def _keys_for(self, kid: str) -> Keys:
-        """Return the cached keys; fetch them if old, or if `kid` is new and they were not fetched just now."""
-        async with self._fetching:
-            age = self._clock() - self._fetched_at
-            if age > _MAX_AGE_SECONDS or (kid not in self._keys and age > _REFETCH_SECONDS):
-                self._keys = await self._fetch_keys()
-                self._fetched_at = self._clock()
-            return self._keys
+        """Return the cached keys; fetch them first if they are old, or lack `kid` and were not asked for just now."""
+        now = self._clock()
+        old = now - self._fetched_at > _MAX_AGE_SECONDS
+        if old or (kid not in self._keys and now - self._tried_at > _REFETCH_SECONDS):
+            await self._fetches.do(None, self._fetch)
+        return self._keys
+
+    async def _fetch(self) -> None:
+        try:
+            self._keys = await self._fetch_keys()
+            self._fetched_at = self._clock()
+        finally:
+            self._tried_at = self._clock()

@@ -1,19 +1,20 @@
 """Server reflection, under both of its names."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import grpc
 from google.protobuf import duration_pb2
+from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio
 
+from mesh.infrastructure import REFLECTION_SERVICES
 from mesh.interceptors.wrapping import Handler
 
-# The two versions are alike on the wire; clients ask for v1 first, and older ones know v1alpha only.
-REFLECTION_SERVICES = ("grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection")
 REFLECTION_METHODS = tuple(f"/{service}/ServerReflectionInfo" for service in REFLECTION_SERVICES)
 
 
@@ -41,10 +42,23 @@ class ReflectionHandler(grpc.GenericRpcHandler):
         return self._handler if handler_call_details.method in REFLECTION_METHODS else None
 
 
+class _Pool(DescriptorPool):
+    """Finds methods, too; protobuf's own pool finds services and messages by their names, but no methods."""
+
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name
+        """Return the file that declares a symbol, or the service that a method belongs to."""
+        try:
+            return super().FindFileContainingSymbol(symbol)
+        except KeyError:
+            service = super().FindServiceByName(symbol.rpartition(".")[0])
+            service.FindMethodByName(symbol.rpartition(".")[2])
+            return service.file
+
+
 def _pool(contracts: FileDescriptorSet, services: Iterable[str]) -> DescriptorPool:
-    files = {file.name: file for file in [*contracts.file, *_error_details()]}
+    files = {file.name: file for file in [*contracts.file, *_standard_files()]}
     declared_in = {f"{file.package}.{service.name}": file for file in contracts.file for service in file.service}
-    pool, added = DescriptorPool(), set[str]()
+    pool, added = _Pool(), set[str]()
 
     def add(file: FileDescriptorProto) -> None:
         if file.name in added:
@@ -61,8 +75,28 @@ def _pool(contracts: FileDescriptorSet, services: Iterable[str]) -> DescriptorPo
     return pool
 
 
-def _error_details() -> list[FileDescriptorProto]:
-    described = [FileDescriptorProto(), FileDescriptorProto()]
-    duration_pb2.DESCRIPTOR.CopyToProto(described[0])
-    error_details_pb2.DESCRIPTOR.CopyToProto(described[1])
-    return described
+def _standard_files() -> Iterator[FileDescriptorProto]:
+    """Return what every server may describe: the details of errors, health, and reflection under both names."""
+    for module in (duration_pb2, error_details_pb2, health_pb2, reflection_pb2):
+        file = FileDescriptorProto()
+        module.DESCRIPTOR.CopyToProto(file)
+        yield file
+    yield _renamed(file)
+
+
+def _renamed(v1alpha: FileDescriptorProto) -> FileDescriptorProto:
+    """Return the declaration of reflection v1, which grpcio does not ship: v1alpha's, under the other name."""
+
+    def rename(name: str) -> str:
+        return name.replace("v1alpha", "v1")
+
+    file = FileDescriptorProto()
+    file.CopyFrom(v1alpha)
+    file.name, file.package = rename(file.name), rename(file.package)
+    for message in file.message_type:
+        for field in message.field:
+            field.type_name = rename(field.type_name)
+    for service in file.service:
+        for method in service.method:
+            method.input_type, method.output_type = rename(method.input_type), rename(method.output_type)
+    return file

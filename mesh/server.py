@@ -5,19 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from mesh import tls
 from mesh.config import ConfigError, ServerConfig
+from mesh.infrastructure import HEALTH_SERVICE
 from mesh.interceptors.access_log import AccessLogInterceptor
 from mesh.interceptors.errors import ErrorInterceptor
 from mesh.interceptors.request_id import RequestIdInterceptor
-from mesh.reflection import REFLECTION_SERVICES, ReflectionHandler
-
-HEALTH_SERVICE = "grpc.health.v1.Health"
-# What every server answers by itself, beside the services it was made for.
-INFRASTRUCTURE_SERVICES = frozenset({HEALTH_SERVICE, *REFLECTION_SERVICES})
+from mesh.reflection import ReflectionHandler
 
 _OUTER_INTERCEPTORS = (
     RequestIdInterceptor(),  # first: whatever is logged inside carries the id
@@ -83,7 +80,7 @@ class Server:
         for service in services:
             service.register(service.servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection = ReflectionHandler(_with_health(contracts), [*reflected, HEALTH_SERVICE])
+        reflection = ReflectionHandler(contracts, [*reflected, HEALTH_SERVICE])
         self._server.add_generic_rpc_handlers([reflection, *([fallback] if fallback else [])])
         try:
             self.port = self._server.add_secure_port(config.listen, tls.server_credentials(config))
@@ -100,12 +97,6 @@ class Server:
         """Tell health checks, take no new calls, and let those under way end within the time configured."""
         await self._health.enter_graceful_shutdown()
         await self._server.stop(self._drain_seconds)
-
-
-def _with_health(contracts: FileDescriptorSet) -> FileDescriptorSet:
-    file = FileDescriptorProto()
-    health_pb2.DESCRIPTOR.CopyToProto(file)
-    return FileDescriptorSet(file=[*contracts.file, file])
 
 
 def _options(config: ServerConfig) -> list[tuple[str, int]]:

@@ -68,7 +68,8 @@ class SharedCommits:
             if ended:
                 return
 
-    def _run(self, batch: Sequence[_Unit]) -> None:
+    def _run(self, queued: Sequence[_Unit]) -> None:
+        batch = [unit for unit in queued if unit.future.set_running_or_notify_cancel()]
         if len(batch) == 1 or not self._run_together(batch):
             for unit in batch:
                 self._run_alone(unit)
@@ -101,7 +102,7 @@ def _run_in_savepoint(connection: Connection, unit: _Unit) -> Callable[[], None]
     try:
         result = unit.work(connection)
     except Exception as error:
-        if not connection.connection.dbapi_connection.in_transaction:
+        if not _in_transaction(connection):
             # A full disk, for one, makes SQLite roll back everything: there is no savepoint left to go back to.
             raise _TransactionLost from error
         savepoint.rollback()
@@ -109,3 +110,8 @@ def _run_in_savepoint(connection: Connection, unit: _Unit) -> Callable[[], None]
         return lambda: unit.future.set_exception(failure)
     savepoint.commit()
     return lambda: unit.future.set_result(result)
+
+
+def _in_transaction(connection: Connection) -> bool:
+    driver: Any = connection.connection.dbapi_connection
+    return bool(driver.in_transaction)

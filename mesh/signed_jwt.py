@@ -62,8 +62,8 @@ def public_keys(jwks: Mapping[str, Any]) -> dict[str, ec.EllipticCurvePublicKey]
 
     """
     try:
-        return {str(jwk["kid"]): _public_key(jwk) for jwk in jwks["keys"]}
-    except (KeyError, TypeError, jwt.InvalidKeyError) as error:
+        return dict(map(_public_key, jwks["keys"]))
+    except (KeyError, TypeError, ValueError, jwt.InvalidKeyError) as error:
         raise JwtRejected("not a set of P-256 public keys, each with a kid") from error
 
 
@@ -81,6 +81,8 @@ def kid_of(token: str) -> str:
     """
     if len(token) > _MAX_BYTES:
         raise JwtRejected("the token is too long")
+    if "=" in token:  # PyJWT takes padding, which RFC 7515 §2 excludes: a token is to have one spelling
+        raise JwtRejected("not a JWT")
     try:
         kid = jwt.get_unverified_header(token).get("kid")
     except jwt.PyJWTError as error:
@@ -146,11 +148,13 @@ def _check_times(claims: Mapping[str, Any], now: float) -> None:
         raise JwtRejected("not valid yet")
 
 
-def _public_key(jwk: Mapping[str, Any]) -> ec.EllipticCurvePublicKey:
-    key = ECAlgorithm.from_jwk(dict(jwk))
+def _public_key(jwk: Mapping[str, Any]) -> tuple[str, ec.EllipticCurvePublicKey]:
+    key, kid = ECAlgorithm.from_jwk(dict(jwk)), jwk["kid"]
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1) or "d" in jwk:
         raise jwt.InvalidKeyError("not a P-256 public key")
-    return key
+    if not isinstance(kid, str):
+        raise jwt.InvalidKeyError("the kid is no text")
+    return kid, key
 
 
 def _thumbprint(key: ec.EllipticCurvePublicKey) -> str:

@@ -50,10 +50,16 @@ def read_methods(contracts: FileDescriptorSet) -> Mapping[str, Method]:
     """Return all methods of the contracts, by their path.
 
     Raises:
-        PolicyError: If a rule is empty, contradicts itself or names an unknown client type.
+        PolicyError: If a rule is empty, contradicts itself or names an unknown client type, or a method is declared
+            twice.
 
     """
-    return {method.path: method for method in _methods(contracts)}
+    methods: dict[str, Method] = {}
+    for method in _methods(contracts):
+        if method.path in methods:
+            raise PolicyError(f"{method.path} is declared twice")
+        methods[method.path] = method
+    return methods
 
 
 def own_contracts() -> FileDescriptorSet:

@@ -1,7 +1,11 @@
 """Access rules and callers, as plain values."""
 
 import enum
+import re
 from dataclasses import dataclass
+
+# One scope (RFC 6749 §3.3): printable ASCII without space, quote and backslash.
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
 
 
 class ClientType(enum.StrEnum):
@@ -40,8 +44,8 @@ class MethodRule:
             raise ValueError("a public rule takes neither client types nor scopes")
         if not self.public and not self.client_types:
             raise ValueError("the rule names no client type and is not public")
-        if any(not scope or set(scope) & set(' "\\') for scope in self.scopes):
-            raise ValueError("a scope is empty or has a space, quote or backslash (RFC 6749 §3.3)")
+        if not all(_SCOPE.fullmatch(scope) for scope in self.scopes):
+            raise ValueError("a scope is empty, or has a character that RFC 6749 §3.3 excludes")
 
 
 PUBLIC = MethodRule(public=True)

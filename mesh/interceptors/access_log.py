@@ -23,13 +23,13 @@ class AccessLogInterceptor(grpc.aio.ServerInterceptor):
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
         """Wrap the handler."""
+        start = time.perf_counter()
         handler = await continuation(handler_call_details)
         if handler_call_details.method.startswith(_SILENT_SERVICE):
             return handler
 
         @asynccontextmanager
         async def log(context: Context) -> AsyncIterator[None]:
-            start = time.perf_counter()
             status = grpc.StatusCode.CANCELLED.name
             try:
                 yield

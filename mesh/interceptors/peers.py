@@ -8,6 +8,7 @@ import grpc
 from mesh.access.descriptors import service_of
 from mesh.config import ConfigError
 from mesh.errors import Code, ServiceError
+from mesh.infrastructure import INFRASTRUCTURE_SERVICES
 from mesh.interceptors.wrapping import Context, Continuation, Handler, wrap
 from mesh.peers import workload_of
 from mesh.tls import spiffe_id
@@ -48,9 +49,10 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        """Wrap the handler. What the table does not name is health or reflection, which any workload may ask."""
+        """Wrap the handler. Health and reflection any workload may ask; nobody what the table does not name."""
         method = handler_call_details.method
-        allowed = self._allowed.get(method, self._allowed.get(service_of(method), ANY_WORKLOAD))
+        of_service = ANY_WORKLOAD if service_of(method) in INFRASTRUCTURE_SERVICES else frozenset[str]()
+        allowed = self._allowed.get(method, self._allowed.get(service_of(method), of_service))
 
         @asynccontextmanager
         async def check(context: Context) -> AsyncIterator[None]:

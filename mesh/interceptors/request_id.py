@@ -1,13 +1,10 @@
 """Gives each call a request id: the caller's, or a new one."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import grpc
 import structlog
 
 from mesh import request_id
-from mesh.interceptors.wrapping import Context, Continuation, Handler, wrap
+from mesh.interceptors.wrapping import Continuation, Handler
 
 
 class RequestIdInterceptor(grpc.aio.ServerInterceptor):
@@ -16,13 +13,8 @@ class RequestIdInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        """Wrap the handler."""
-        return wrap(await continuation(handler_call_details), _adopt)
-
-
-@asynccontextmanager
-async def _adopt(context: Context) -> AsyncIterator[None]:
-    presented = dict(context.invocation_metadata() or ()).get(request_id.KEY)
-    adopted = request_id.adopt(presented if isinstance(presented, str) else None)
-    structlog.contextvars.bind_contextvars(request_id=adopted)
-    yield
+        """Adopt the id. It stays for the whole call: grpc.aio runs interceptors and handler in one task."""
+        presented = dict(handler_call_details.invocation_metadata or ()).get(request_id.KEY)
+        adopted = request_id.adopt(presented if isinstance(presented, str) else None)
+        structlog.contextvars.bind_contextvars(request_id=adopted)
+        return await continuation(handler_call_details)

@@ -227,7 +227,7 @@ def test_a_token_that_would_be_too_long_is_not_sealed() -> None:
         SEALER.seal(AccessToken(caller, "jti", 1, Epochs(0, 0, 0)))
 
 
-LONGEST_SCOPE = parse_scope(" ".join(f"{number:03}" for number in range(125)))
+LONGEST_SCOPE = parse_scope(" ".join(f"{number:03}" for number in range(100)))
 
 
 def longest(platform_id: str, partner_id: str) -> AccessToken:

@@ -1,4 +1,5 @@
 import hmac
+import itertools
 import re
 
 import pytest
@@ -36,6 +37,7 @@ def test_a_secret_matches_its_digest() -> None:
         "\U0010ffff" * 256,
         SECRET + "A" * 10_000_000,
     ],
+    ids=itertools.count(),
 )
 def test_anything_else_does_not_match(presented: str) -> None:
     assert not matches(PEPPER, presented, STORED)
@@ -64,7 +66,7 @@ def test_a_digest_depends_on_the_pepper_and_does_not_hold_the_secret() -> None:
     assert SECRET.encode() not in STORED
 
 
-@pytest.mark.parametrize("presented", [SECRET, "wrong", "", "a" * 10_000, "é"])
+@pytest.mark.parametrize("presented", [SECRET, "wrong", "", "a" * 10_000, "é"], ids=itertools.count())
 def test_digests_are_compared_once_in_constant_time(presented: str, monkeypatch: pytest.MonkeyPatch) -> None:
     compared = []
     compare = hmac.compare_digest

@@ -108,7 +108,6 @@ def test_a_service_without_a_lifeline_does_not_care_about_standard_input(tmp_pat
         assert service.end() == 0
 
 
-@pytest.mark.xfail(strict=True, reason="whatever makes standard input readable counts as its end")
 def test_a_word_on_standard_input_does_not_end_a_service(tmp_path: Path) -> None:
     with process(tmp_path, "--lifeline") as service:
         service.wait_until_started()
@@ -118,9 +117,6 @@ def test_a_word_on_standard_input_does_not_end_a_service(tmp_path: Path) -> None
             service.process.wait(1)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the closed pipe stays readable and keeps the event loop spinning while calls drain"
-)
 def test_a_service_whose_lifeline_closed_drains_without_work(tmp_path: Path) -> None:
     with process(tmp_path, "--lifeline", config="notes: notes\ndrain_seconds: 0.5\n") as service:
         service.wait_until_started()
@@ -217,11 +213,6 @@ def test_a_wake_up_during_the_work_is_not_lost() -> None:
     asyncio.run(story())
 
 
-@pytest.mark.xfail(
-    sys.version_info < (3, 12),
-    strict=True,
-    reason="asyncio.wait_for of Python 3.11 swallows a cancellation in the moment of the wake-up",
-)
 def test_a_worker_that_is_cancelled_in_the_moment_it_is_woken_ends() -> None:
     async def story() -> None:
         wake, worked = asyncio.Event(), asyncio.Event()

@@ -92,7 +92,6 @@ def set_revision(database: Database, revision: str) -> None:
     database.run_here(lambda connection: connection.execute(statement, {"revision": revision}))
 
 
-@pytest.mark.xfail(strict=True, reason="Alembic's ResolutionError for a revision that it does not know comes through")
 @pytest.mark.usefixtures("migrations")
 def test_a_newer_database_is_refused(database: Database) -> None:
     database.run_here(run)
@@ -101,7 +100,6 @@ def test_a_newer_database_is_refused(database: Database) -> None:
         database.read_here(require)
 
 
-@pytest.mark.xfail(strict=True, reason="Alembic's ResolutionError for a revision that it does not know comes through")
 @pytest.mark.usefixtures("migrations")
 def test_a_newer_database_is_not_upgraded(database: Database) -> None:
     database.run_here(run)

@@ -79,14 +79,12 @@ def test_a_truncated_token_is_refused(data: st.DataObject) -> None:
         parse_page(0, token[: data.draw(st.integers(1, len(token) - 1))])
 
 
-@pytest.mark.xfail(strict=True, reason="the decoder skips foreign characters, so such a token restarts the list")
 @pytest.mark.parametrize("token", ["!", "!!!!", "é", "=", "====", " ", "\n", "寿司"])
 def test_a_token_without_a_single_base64_character_is_refused(token: str) -> None:
     with pytest.raises(InvalidRequest):
         parse_page(0, token)
 
 
-@pytest.mark.xfail(strict=True, reason="the decoder skips foreign characters and padding too many")
 @pytest.mark.parametrize("mangle", ["{}=", "\n{}", "{}\n", "*{}", "{}!", " {} "])
 def test_another_spelling_of_a_token_is_refused(mangle: str) -> None:
     with pytest.raises(InvalidRequest):

@@ -116,9 +116,6 @@ def test_a_token_without_one_of_the_callers_claims_is_refused(name: str) -> None
     play(story)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="caller_of does not look at the types of claims: AttributeError, or a caller that is no text"
-)
 @pytest.mark.parametrize(
     "changes", [{"scope": 5}, {"scope": ["a"]}, {"scope": None}, {"client_id": None}, {"partner_id": 5}]
 )
@@ -209,6 +206,38 @@ def test_concurrent_tokens_fetch_once() -> None:
     play(story)
 
 
+@pytest.mark.xfail(
+    strict=True, reason="who comes while the fetch is under way neither waits for it nor has a key: UNAUTHENTICATED"
+)
+def test_a_token_that_comes_while_the_first_keys_are_fetched_waits_for_them() -> None:
+    async def story(auth_server: AuthServer, verifier: PrivateTokenVerifier) -> None:
+        auth_server.may_answer.clear()
+        first = asyncio.create_task(verifier.verify(token()))
+        await auth_server.asked.wait()
+        second = asyncio.create_task(verifier.verify(token()))
+        await asyncio.sleep(0)
+        auth_server.may_answer.set()
+        assert await asyncio.gather(first, second, return_exceptions=True) == [CALLER, CALLER]
+        assert auth_server.fetches == 1
+
+    play(story)
+
+
+@pytest.mark.xfail(strict=True, reason="for ten seconds after a failed fetch a good token is answered UNAUTHENTICATED")
+def test_as_long_as_there_are_no_keys_the_answer_is_that_they_are_unavailable() -> None:
+    async def story(auth_server: AuthServer, verifier: PrivateTokenVerifier) -> None:
+        auth_server.up = False
+        codes = []
+        for _ in range(3):
+            with pytest.raises(ServiceError) as caught:
+                await verifier.verify(token())
+            codes.append(caught.value.code)
+            auth_server.now += 1
+        assert codes == [Code.UNAVAILABLE] * 3
+
+    play(story)
+
+
 def test_without_keys_the_answer_is_that_they_are_unavailable_and_the_next_try_may_succeed() -> None:
     async def story(auth_server: AuthServer, verifier: PrivateTokenVerifier) -> None:
         auth_server.up = False
@@ -221,7 +250,6 @@ def test_without_keys_the_answer_is_that_they_are_unavailable_and_the_next_try_m
     play(story)
 
 
-@pytest.mark.xfail(strict=True, reason="a failed fetch is not remembered: each token of an unknown key asks again")
 def test_unknown_keys_are_looked_for_once_per_interval_while_the_auth_server_is_down() -> None:
     async def story(auth_server: AuthServer, verifier: PrivateTokenVerifier) -> None:
         await verifier.verify(token())
@@ -235,7 +263,6 @@ def test_unknown_keys_are_looked_for_once_per_interval_while_the_auth_server_is_
     play(story)
 
 
-@pytest.mark.xfail(strict=True, reason="one lock around fetch and cache: a token of an unknown key holds up all others")
 def test_a_known_key_is_not_held_up_by_the_search_for_an_unknown_one() -> None:
     async def story(auth_server: AuthServer, verifier: PrivateTokenVerifier) -> None:
         await verifier.verify(token())

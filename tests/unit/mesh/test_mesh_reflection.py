@@ -6,8 +6,8 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from grpc_reflection.v1alpha import reflection_pb2
 
-from mesh.reflection import REFLECTION_METHODS, REFLECTION_SERVICES
-from mesh.server import HEALTH_SERVICE
+from mesh.infrastructure import HEALTH_SERVICE, REFLECTION_SERVICES
+from mesh.reflection import REFLECTION_METHODS
 from tests.unit.mesh.echo_servers import calling, echo_server, server_config, started, unary
 
 REFLECTED = "sekisho.auth.v1.TokenService"

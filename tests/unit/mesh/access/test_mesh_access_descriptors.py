@@ -62,7 +62,6 @@ def test_a_bad_rule_is_refused_with_the_methods_name(rule: access_pb2.Rule) -> N
         read_methods(contracts(rule))
 
 
-@pytest.mark.xfail(strict=True, reason="the last one wins silently, so a second declaration can open a method")
 def test_a_method_that_is_declared_twice_is_refused_with_its_name() -> None:
     twice = contracts(access_pb2.Rule(client_types=[MASTER]))
     twice.MergeFrom(contracts(access_pb2.Rule(public=True)))

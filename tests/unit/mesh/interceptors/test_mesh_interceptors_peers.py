@@ -102,9 +102,6 @@ def test_a_table_that_does_not_fit_the_services_is_refused(allowed: Mapping[str,
         PeerInterceptor(allowed, [ECHO])
 
 
-@pytest.mark.xfail(
-    strict=True, reason="one method's entry counts for its whole service; the other methods are open to all"
-)
 def test_a_table_that_names_one_method_leaves_no_other_open(certificates: Path) -> None:
     try:
         found = answers(certificates, {f"/{ECHO}/Unary": GATEWAY})

@@ -1,0 +1,69 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from cli.home import Home
+from cli.main import main
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
+    monkeypatch.setattr(sys, "argv", ["sekisho", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    return ended.value.code
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["migrate", "gateway"], "sekisho: gateway has no database\n"),
+        (["migrate", "--database", "sqlite://"], "--database needs to know whose it is"),
+        (["migrate", "payments", "--database", "mysql://x/y"], "not mysql"),
+        (["migrate", "payments", "--database", "nonsense"], "the database URL can't be read"),
+        (["migrate"], "run: sekisho up --home"),
+        (["serve", "gateway"], "run: sekisho up --home"),
+        (["ledger", "check"], "is not there"),
+        (["clients", "create", "operator", "alice"], "run: sekisho up --home"),
+        (["policy", "table", "--config", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_what_its_user_can_mend_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    arguments: list[str],
+    says: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(monkeypatch, *arguments) == 2
+    written = capsys.readouterr()
+    assert written.out == ""
+    assert written.err.startswith("sekisho: ")
+    assert says in written.err
+    assert written.err.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_second_mesh_in_the_same_home_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with Home.at(tmp_path).locked():
+        assert run(monkeypatch, "up", "--home", str(tmp_path), "--json") == 2
+    assert capsys.readouterr().err == (
+        f"sekisho: a mesh is up in {tmp_path} already; stop it, or choose another --home\n"
+    )
+
+
+def test_an_unknown_command_is_a_mistake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(monkeypatch, "open") == 2
+    assert "No such command" in capsys.readouterr().err
+
+
+def test_what_nobody_foresaw_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken() -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("cli.main.app", broken)
+    with pytest.raises(ZeroDivisionError):
+        main()
