@@ -97,6 +97,8 @@ def _add(
 
 def _check_scopes(scopes: frozenset[str]) -> None:
     try:
-        parse_scope(format_scope(scopes))
+        readable = parse_scope(format_scope(scopes)) == scopes
     except InvalidScope as error:
         raise ProvisioningError(error.message) from error
+    if not readable:
+        raise ProvisioningError("a scope has a space in it")

@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from mesh.config import ConfigError
+from mesh.secret_files import write_private
 
 SERVICES = ("authserver", "payments", "gateway", "shops")
 DEFAULT_HOME = Path(".sekisho")
@@ -118,7 +119,7 @@ class Home:
 
     def write_addresses(self, addresses: MeshAddresses) -> None:
         """Record where the running mesh is."""
-        self._addresses.write_bytes(msgspec.json.encode(addresses, enc_hook=str))
+        write_private(self._addresses, msgspec.json.encode(addresses, enc_hook=str))
 
     def forget_addresses(self) -> None:
         """Remove the record."""
@@ -133,7 +134,7 @@ class Home:
         """
         try:
             return msgspec.json.decode(self._addresses.read_bytes(), type=MeshAddresses, dec_hook=_path)
-        except FileNotFoundError as error:
+        except (FileNotFoundError, msgspec.DecodeError) as error:
             raise ConfigError(f"the mesh in {self.path} is still starting; try again in a moment") from error
 
     @property

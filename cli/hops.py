@@ -1,6 +1,7 @@
 """Reads from the services' logs what really happened: one hop for each call that a service answered."""
 
 import asyncio
+import contextlib
 import datetime as dt
 import json
 import time
@@ -78,8 +79,10 @@ class HopReader:
             complete = content[: content.rfind(b"\n") + 1]
             self._offsets[service] += len(complete)
             for text in complete.splitlines():
-                if text.startswith(b"{") and (line := json.loads(text)).get("event") == "call":
-                    yield service, line
+                with contextlib.suppress(ValueError):  # what grpc itself writes stands between the lines, or in them
+                    line = json.loads(text)
+                    if isinstance(line, dict) and line.get("event") == "call":
+                        yield service, line
 
 
 def _read_from(log: Path, offset: int) -> bytes:

@@ -1,6 +1,7 @@
 """Server reflection, under both of its names."""
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import grpc
 from google.protobuf import duration_pb2
@@ -42,23 +43,31 @@ class ReflectionHandler(grpc.GenericRpcHandler):
         return self._handler if handler_call_details.method in REFLECTION_METHODS else None
 
 
-class _Pool(DescriptorPool):
-    """Finds methods, too; protobuf's own pool finds services and messages by their names, but no methods."""
+class _Pool:
+    """A descriptor pool that finds methods, too: protobuf's own finds services and messages by their names only."""
+
+    def __init__(self, pool: DescriptorPool) -> None:
+        self._pool = pool
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else the pool has
+        return getattr(self._pool, name)
 
     def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name
         """Return the file that declares a symbol, or the service that a method belongs to."""
         try:
-            return super().FindFileContainingSymbol(symbol)
+            return self._pool.FindFileContainingSymbol(symbol)
         except KeyError:
-            service = super().FindServiceByName(symbol.rpartition(".")[0])
-            service.FindMethodByName(symbol.rpartition(".")[2])
-            return service.file
+            service, _, method = symbol.rpartition(".")
+            declaring = self._pool.FindServiceByName(service)
+            if method not in declaring.methods_by_name:
+                raise
+            return declaring.file
 
 
-def _pool(contracts: FileDescriptorSet, services: Iterable[str]) -> DescriptorPool:
+def _pool(contracts: FileDescriptorSet, services: Iterable[str]) -> _Pool:
     files = {file.name: file for file in [*contracts.file, *_standard_files()]}
-    declared_in = {f"{file.package}.{service.name}": file for file in contracts.file for service in file.service}
-    pool, added = _Pool(), set[str]()
+    declared_in = {f"{file.package}.{service.name}": file for file in files.values() for service in file.service}
+    pool, added = DescriptorPool(), set[str]()
 
     def add(file: FileDescriptorProto) -> None:
         if file.name in added:
@@ -72,7 +81,7 @@ def _pool(contracts: FileDescriptorSet, services: Iterable[str]) -> DescriptorPo
         if service in declared_in:
             add(declared_in[service])
     add(files[error_details_pb2.DESCRIPTOR.name])  # else grpcurl could show rich errors in base64 only
-    return pool
+    return _Pool(pool)
 
 
 def _standard_files() -> Iterator[FileDescriptorProto]:
@@ -95,7 +104,8 @@ def _renamed(v1alpha: FileDescriptorProto) -> FileDescriptorProto:
     file.name, file.package = rename(file.name), rename(file.package)
     for message in file.message_type:
         for field in message.field:
-            field.type_name = rename(field.type_name)
+            if field.type_name:
+                field.type_name = rename(field.type_name)
     for service in file.service:
         for method in service.method:
             method.input_type, method.output_type = rename(method.input_type), rename(method.output_type)

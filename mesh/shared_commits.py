@@ -1,5 +1,6 @@
 """Lets units of work that queue up share a commit: what makes SQLite slow to write is the commit, not the work."""
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Sequence
@@ -41,15 +42,26 @@ class SharedCommits:
         self._thread.start()
 
     def submit(self, work: Callable[[Connection], Any]) -> Future[Any]:
-        """Queue a unit of work; the future has its result once that is committed."""
+        """Queue a unit of work; the future has its result once that is committed, and fails after `close`."""
         unit = _Unit(work, Future())
         self._queue.put(unit)
+        if not self._thread.is_alive():
+            self._refuse_queued()
         return unit.future
 
     def close(self) -> None:
         """Run what is queued, and end the thread."""
         self._queue.put(None)
         self._thread.join()
+        self._refuse_queued()
+
+    def _refuse_queued(self) -> None:
+        """Answer what came too late for the thread."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                unit = self._queue.get_nowait()
+                if unit is not None and unit.future.set_running_or_notify_cancel():
+                    unit.future.set_exception(RuntimeError("the database is closed"))
 
     def _work(self) -> None:
         while (unit := self._queue.get()) is not None:
@@ -80,7 +92,7 @@ class SharedCommits:
         try:
             with self._engine.begin() as connection:
                 outcomes.extend(_run_in_savepoint(connection, unit) for unit in batch)
-        except Exception:  # noqa: BLE001 - whatever it was, each unit meets it again alone, and answers it
+        except BaseException:  # noqa: BLE001 - whatever it was, each unit meets it again alone, and answers it
             return False
         for answer in outcomes:
             answer()
@@ -101,7 +113,7 @@ def _run_in_savepoint(connection: Connection, unit: _Unit) -> Callable[[], None]
     savepoint = connection.begin_nested()
     try:
         result = unit.work(connection)
-    except Exception as error:
+    except BaseException as error:
         if not _in_transaction(connection):
             # A full disk, for one, makes SQLite roll back everything: there is no savepoint left to go back to.
             raise _TransactionLost from error

@@ -73,7 +73,6 @@ def test_addresses_are_read_as_they_were_written_and_forgotten(home: Home) -> No
             home.read_addresses()
 
 
-@pytest.mark.xfail(strict=True, reason="the file is written in place, and its reader expects it whole")
 def test_addresses_that_are_being_written_are_of_a_mesh_that_is_still_starting(home: Home) -> None:
     with home.locked():
         home.write_addresses(addresses(home.path))

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gateway.errors import InvalidMetadata
 from gateway.forwarding import forwarded_metadata
 
 RESERVED = {
@@ -56,3 +57,15 @@ def test_there_is_an_authorization_only_with_a_private_token(sent: list[tuple[st
 @pytest.mark.parametrize("key", ["authorization-bin", "x-request-ids", "tea", "grpc", "x-forwarded", "my-grpc-thing"])
 def test_a_key_that_only_looks_reserved_passes(key: str) -> None:
     assert forwarded_metadata([(key, "value")], None) == [(key, "value")]
+
+
+@given(free_keys, st.text(min_size=1, max_size=5).filter(lambda value: any(not " " <= each <= "~" for each in value)))
+def test_a_value_that_no_transport_takes_is_refused_by_its_key(key: str, value: str) -> None:
+    with pytest.raises(InvalidMetadata) as refused:
+        forwarded_metadata([("x-fine", "fine"), (key, value)], "pat")
+    assert refused.value.metadata == {"key": key}
+
+
+@given(reserved_keys, st.text(max_size=5))
+def test_what_is_dropped_may_have_any_value(key: str, value: str) -> None:
+    assert forwarded_metadata([(key, value)], None) == []

@@ -206,9 +206,6 @@ def test_concurrent_tokens_fetch_once() -> None:
     play(story)
 
 
-@pytest.mark.xfail(
-    strict=True, reason="who comes while the fetch is under way neither waits for it nor has a key: UNAUTHENTICATED"
-)
 def test_a_token_that_comes_while_the_first_keys_are_fetched_waits_for_them() -> None:
     async def story(auth_server: AuthServer, verifier: PrivateTokenVerifier) -> None:
         auth_server.may_answer.clear()
@@ -223,7 +220,6 @@ def test_a_token_that_comes_while_the_first_keys_are_fetched_waits_for_them() ->
     play(story)
 
 
-@pytest.mark.xfail(strict=True, reason="for ten seconds after a failed fetch a good token is answered UNAUTHENTICATED")
 def test_as_long_as_there_are_no_keys_the_answer_is_that_they_are_unavailable() -> None:
     async def story(auth_server: AuthServer, verifier: PrivateTokenVerifier) -> None:
         auth_server.up = False

@@ -52,7 +52,6 @@ def test_a_reflected_service_is_described_with_all_that_it_needs(certificates: P
     assert files(ask(certificates, method, file_containing_symbol=symbol))
 
 
-@pytest.mark.xfail(strict=True, reason="protobuf's pool finds messages and services by name, but no methods")
 def test_a_method_is_described(certificates: Path, method: str) -> None:
     assert files(ask(certificates, method, file_containing_symbol=f"{REFLECTED}.IssueToken"))
 
@@ -61,7 +60,6 @@ def test_health_is_described(certificates: Path, method: str) -> None:
     assert files(ask(certificates, method, file_containing_symbol=HEALTH_SERVICE))
 
 
-@pytest.mark.xfail(strict=True, reason="reflection lists itself, but its own file is not in the pool")
 @pytest.mark.parametrize("service", REFLECTION_SERVICES)
 def test_reflection_itself_is_described(certificates: Path, method: str, service: str) -> None:
     assert files(ask(certificates, method, file_containing_symbol=service))

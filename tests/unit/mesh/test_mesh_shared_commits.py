@@ -144,9 +144,6 @@ def test_a_unit_that_is_cancelled_in_the_queue_does_not_run(writer: Writer) -> N
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()], ids=repr)
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.xfail(
-    strict=True, reason="in a batch only Exception is caught; anything else ends the writing thread for good"
-)
 def test_a_unit_that_raises_what_is_no_exception_does_not_end_the_writing(writer: Writer, error: BaseException) -> None:
     one, _, two = writer.together(insert(1), insert(2, error), insert(3))
     with contextlib.suppress(FutureTimeoutError):
@@ -164,9 +161,6 @@ def test_closing_runs_what_is_queued(tmp_path: Path) -> None:
     writer.database.close()
 
 
-@pytest.mark.xfail(
-    strict=True, reason="what is queued behind the end is never answered; ThreadPoolExecutor raises RuntimeError"
-)
 def test_a_unit_submitted_after_closing_does_not_wait_for_ever(tmp_path: Path) -> None:
     writer = Writer(tmp_path)
     writer.shared.close()
