@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from mesh.config import Config, ServerConfig
+from mesh.config import Config, PositiveInt, ServerConfig
 
 
 class StatementIssuerConfig(Config, frozen=True):
@@ -32,6 +32,6 @@ class AuthServerConfig(Config, frozen=True):
     # Who may approve partners.
     statement_issuers: tuple[StatementIssuerConfig, ...]
     # How long access tokens live.
-    access_token_ttl_seconds: int = 600
+    access_token_ttl_seconds: PositiveInt = 600
     # How long private access tokens live, at most; never longer than the access token.
-    private_token_ttl_seconds: int = 300
+    private_token_ttl_seconds: PositiveInt = 300

@@ -1,5 +1,6 @@
 """Issues access tokens by the client credentials grant (RFC 6749 §4.4)."""
 
+import math
 import secrets
 from dataclasses import dataclass
 
@@ -36,5 +37,5 @@ def issue_token(sealer: TokenSealer, client: Client, scope: str, *, now: float, 
     """
     scopes = grant_scope(scope, client.scopes)
     caller = Caller(client.client_id, client.client_type, client.platform_id, client.partner_id, scopes)
-    token = AccessToken(caller, secrets.token_hex(_JTI_BYTES), int(now) + ttl_seconds, client.epochs)
+    token = AccessToken(caller, secrets.token_hex(_JTI_BYTES), math.ceil(now) + ttl_seconds, client.epochs)
     return IssuedToken(sealer.seal(token), ttl_seconds, scopes)

@@ -76,8 +76,8 @@ def _add(
     platform_id: str,
     now_ms: int,
 ) -> Credentials:
-    if not name.strip() or len(name) > store.NAME_LENGTH:
-        raise ProvisioningError(f"a client's name has 1 to {store.NAME_LENGTH} characters")
+    if not name.strip() or len(name) > store.NAME_LENGTH or not name.isprintable():
+        raise ProvisioningError(f"a client's name has 1 to {store.NAME_LENGTH} printable characters")
     _check_scopes(scopes)
     secret = client_secrets.new_client_secret()
     client = Client(

@@ -3,7 +3,7 @@
 import json
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 from authserver.config import AuthServerConfig, StatementIssuerConfig
 from authserver.exchange_token import TokenExchange
@@ -53,26 +53,25 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
     """
     pepper = read_key(config.pepper)
     issuers = tuple(_statement_issuer(issuer) for issuer in config.statement_issuers)
-    database = Database(config.database)
-    await database.read(lambda connection: migrations.require_current(connection, NAME))
-    key_ring = await _load_keys(database, config)
-    services = _services(config, database, key_ring, issuers, pepper)
-    contracts = own_contracts()
-    verifier = PrivateTokenVerifier(key_ring.published, config.issuer, NAME, time.time)
-    names = [service.name for service in services]
-    server = Server(
-        config.server,
-        services,
-        [PeerInterceptor(_PEERS, names), PrivateTokenInterceptor(read_methods(contracts), verifier)],
-        contracts=contracts,
-        reflected=names,
-    )
-    await server.start()
-    try:
+    async with AsyncExitStack() as stack:
+        database = Database(config.database)
+        stack.callback(database.close)
+        await database.read(lambda connection: migrations.require_current(connection, NAME))
+        key_ring = await _load_keys(database, config)
+        services = _services(config, database, key_ring, issuers, pepper)
+        names = [service.name for service in services]
+        contracts = own_contracts()
+        verifier = PrivateTokenVerifier(key_ring.published, config.issuer, NAME, time.time)
+        server = Server(
+            config.server,
+            services,
+            [PeerInterceptor(_PEERS, names), PrivateTokenInterceptor(read_methods(contracts), verifier)],
+            contracts=contracts,
+            reflected=names,
+        )
+        await server.start()
+        stack.push_async_callback(server.stop)
         yield server
-    finally:
-        await server.stop()
-        database.close()
 
 
 def _services(

@@ -61,6 +61,8 @@ def verify_statement(
 
 def _id(claims: Mapping[str, object], name: str) -> str:
     value = claims.get(name)
-    if not isinstance(value, str) or not 0 < len(value) <= _ID_LENGTH:
-        raise InvalidSoftwareStatement(f"the software statement must have the claim {name}, a text")
+    if not isinstance(value, str) or not value.isascii() or not 0 < len(value) <= _ID_LENGTH:
+        raise InvalidSoftwareStatement(
+            f"the software statement must have the claim {name}, an ASCII text of at most {_ID_LENGTH} characters"
+        )
     return value

@@ -1,7 +1,7 @@
 """The gateway's configuration."""
 
 from mesh.access.rules import ClientType
-from mesh.config import ChannelConfig, Config, ServerConfig
+from mesh.config import ChannelConfig, Config, PositiveInt, PositiveSeconds, ServerConfig
 
 
 class ListenerConfig(Config, frozen=True):
@@ -36,8 +36,8 @@ class GatewayConfig(Config, frozen=True):
     # What lies behind the gateway.
     backends: tuple[BackendConfig, ...]
     # The most exchanges kept. One is kept for each access token and backend, about 2 KiB each.
-    exchange_cache_entries: int = 50_000
+    exchange_cache_entries: PositiveInt = 50_000
     # How long an exchange is kept at most: a revocation is in force everywhere after this.
-    exchange_cache_seconds: float = 30.0
+    exchange_cache_seconds: PositiveSeconds = 30.0
     # The longest that a unary call may take, also when the caller would wait longer.
-    call_timeout_seconds: float = 60.0
+    call_timeout_seconds: PositiveSeconds = 60.0

@@ -1,10 +1,14 @@
 """Configuration files: YAML, cast to frozen structs, checked at start-up."""
 
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeAlias, TypeVar
 
 import msgspec
 import yaml
+
+# Counts, sizes and times that make no sense at or below zero.
+PositiveInt: TypeAlias = Annotated[int, msgspec.Meta(gt=0)]
+PositiveSeconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class ConfigError(Exception):
@@ -27,11 +31,11 @@ class ServerConfig(Config, frozen=True):
     # The CA that callers' certificates must come from, PEM. Absent: callers need none (plain TLS).
     client_ca: Path | None = None
     # The largest message taken or sent.
-    max_message_bytes: int = 4 * 1024 * 1024
+    max_message_bytes: PositiveInt = 4 * 1024 * 1024
     # The most calls at once; further ones are answered RESOURCE_EXHAUSTED.
-    max_concurrent_calls: int = 1000
+    max_concurrent_calls: PositiveInt = 1000
     # How long calls may go on after a stop was asked for.
-    drain_seconds: float = 10.0
+    drain_seconds: PositiveSeconds = 10.0
 
 
 class ChannelConfig(Config, frozen=True):
@@ -48,7 +52,7 @@ class ChannelConfig(Config, frozen=True):
     # Its private key, PEM.
     private_key: Path | None = None
     # The largest message taken or sent.
-    max_message_bytes: int = 4 * 1024 * 1024
+    max_message_bytes: PositiveInt = 4 * 1024 * 1024
 
 
 C = TypeVar("C", bound=Config)

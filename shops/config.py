@@ -1,13 +1,8 @@
 """What the shops service is configured with."""
 
 from pathlib import Path
-from typing import Annotated
 
-import msgspec
-
-from mesh.config import ChannelConfig, Config, ServerConfig
-
-Seconds = Annotated[float, msgspec.Meta(gt=0)]
+from mesh.config import ChannelConfig, Config, PositiveSeconds, ServerConfig
 
 
 class ShopsConfig(Config, frozen=True):
@@ -26,6 +21,6 @@ class ShopsConfig(Config, frozen=True):
     # A private file with 256 bits that owner and order tokens are made with.
     token_key: Path
     # The first pause between two looks at an application under review; each further pause is twice as long.
-    review_poll_seconds: Seconds = 0.5
+    review_poll_seconds: PositiveSeconds = 0.5
     # The longest pause between two looks at an application under review.
-    review_poll_max_seconds: Seconds = 30.0
+    review_poll_max_seconds: PositiveSeconds = 30.0

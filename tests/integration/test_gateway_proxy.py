@@ -11,6 +11,7 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status as RichStatus
@@ -236,6 +237,33 @@ def test_the_request_id_is_handed_on_if_well_formed_and_replaced_if_not(play: Pl
         assert first == ["one-good-id"]
         assert len(second) == 1
         assert "spaces" not in second[0]
+
+    play(story)
+
+
+def test_an_exchange_carries_the_request_id_of_its_call_and_nothing_else_of_it(play: Play) -> None:
+    async def story(front: Front) -> None:
+        for number in range(3):
+            metadata = [("x-request-id", f"request-{number}"), ("x-one", "1"), ("x-sekisho-partner-id", "ptn_2")]
+            await front.call(metadata=metadata, token=f"sat_{number}")
+        asked = [[pair for pair in metadata if pair[0] != "user-agent"] for metadata in front.auth.metadata]
+        assert asked == [[("x-request-id", f"request-{number}")] for number in range(3)]
+
+    play(story)
+
+
+def test_each_call_is_logged_once_with_who_called_and_how_it_ended(play: Play) -> None:
+    async def story(front: Front) -> None:
+        with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+            await front.call(metadata=[("x-request-id", "passes")])
+            await outcome(front.call(method=MASTER_METHOD, metadata=[("x-request-id", "refused")]))
+            await outcome(front.call(method="/no.Such/Method", token=None, metadata=[("x-request-id", "unknown")]))
+            await front.call(method=PUBLIC_METHOD, token=None)  # the lines before it are written by now
+        seen = {line["request_id"]: [line.get(name) for name in ("status", "reason", "client_id")] for line in lines}
+        assert seen["passes"] == ["OK", None, "client-of-partner"]
+        assert seen["refused"] == ["PERMISSION_DENIED", "CLIENT_TYPE_NOT_ALLOWED", "client-of-partner"]
+        assert seen["unknown"] == ["UNIMPLEMENTED", "METHOD_NOT_FOUND", None]
+        assert not any(secret in str(lines) for secret in (TOKEN, "pat."))
 
     play(story)
 
@@ -740,7 +768,8 @@ def test_a_call_that_does_not_end_does_not_keep_the_gateway_up(folder: Path) -> 
     asyncio.run(story())
 
 
-def test_all_doors_close_at_once(folder: Path) -> None:
+@pytest.mark.parametrize(("idle", "busy"), [(0, 1), (1, 0)])
+def test_all_doors_close_at_once(folder: Path, idle: int, busy: int) -> None:
     async def story() -> None:
         held = Held()
         doors = (listener(folder, "one"), listener(folder, "two"))
@@ -749,14 +778,14 @@ def test_all_doors_close_at_once(folder: Path) -> None:
             gateway = running(gateway_config(other.auth, backend, listeners=doors))
             servers = await gateway.__aenter__()
             front = Front(other.auth, backend, servers, other.channel)
-            async with front.door(0) as first, front.door(1) as second:
+            async with front.door(idle) as first, front.door(busy) as second:
                 await front.call(channel=first)
                 backend.answer = held
-                under_way = asyncio.ensure_future(front.call(b"two", channel=second))
+                under_way = asyncio.ensure_future(front.call(channel=second))
                 await soon(held.begun)
                 stopping = asyncio.ensure_future(gateway.__aexit__(None, None, None))
-                await closed(front, 1)
-                late = await status_of(front.call(b"one", channel=first, timeout=0.5))
+                await closed(front, busy)
+                late = await status_of(front.call(channel=first, timeout=0.5))
                 held.go_on.set()
                 await asyncio.gather(under_way, stopping)
                 assert late == Status.UNAVAILABLE

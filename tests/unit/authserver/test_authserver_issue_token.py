@@ -16,7 +16,7 @@ def test_a_token_carries_the_clients_identity_and_all_of_its_scopes(company: Com
     assert (caller.client_id, caller.client_type) == (client.client_id, client.client_type)
     assert (caller.platform_id, caller.partner_id) == ("shops", "ptr_1")
     assert caller.scopes == issued.scopes == CEILING
-    assert (token.expire_time, issued.expires_in, token.epochs) == (NOW + 600, 600, client.epochs)
+    assert (token.expire_time, issued.expires_in, token.epochs) == (NOW + 601, 600, client.epochs)
 
 
 def test_a_token_has_the_scopes_that_were_asked_for_and_no_others(company: Company) -> None:

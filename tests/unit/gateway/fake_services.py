@@ -128,6 +128,7 @@ class FakeAuthServer(MtlsServer, exchange_grpc.ExchangeServiceServicer):
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "authserver")
         self.requests: list[Request] = []
+        self.metadata: list[Metadata] = []
         self.asked = asyncio.Event()
         self.open = asyncio.Event()
         self.open.set()
@@ -138,6 +139,7 @@ class FakeAuthServer(MtlsServer, exchange_grpc.ExchangeServiceServicer):
 
     async def ExchangeToken(self, request: Request, context: Any) -> Reply:
         self.requests.append(request)
+        self.metadata.append(list(context.invocation_metadata()))
         self.asked.set()
         await self.open.wait()
         reply = self.reply(request)
