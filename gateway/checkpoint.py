@@ -23,14 +23,16 @@ class Admission:
     Attributes:
         private_token: What the backend is to see in place of the caller's token; None for public methods.
         caller: Who calls; None for public methods.
+        access_until: When the access token expires, by the event loop's clock; None for public methods.
 
     """
 
     private_token: str | None
     caller: Caller | None
+    access_until: float | None
 
 
-_PUBLIC = Admission(private_token=None, caller=None)
+_PUBLIC = Admission(private_token=None, caller=None, access_until=None)
 
 
 class Checkpoint:
@@ -76,7 +78,7 @@ class Checkpoint:
             client_id=caller.client_id, client_type=caller.client_type, partner_id=caller.partner_id
         )
         decide(rule, admitted, caller)
-        return Admission(exchanged.private_token, caller)
+        return Admission(exchanged.private_token, caller, exchanged.access_until)
 
 
 def _access_token(metadata: Metadata) -> str:

@@ -21,6 +21,18 @@ class InvalidToken(ServiceError):
     code = Code.UNAUTHENTICATED
 
 
+class TokenExpired(ServiceError):
+    """The access token expired while a stream was open. A watch goes on with a new token and its last cursor."""
+
+    code = Code.UNAUTHENTICATED
+
+
+class IncompleteRequest(ServiceError):
+    """The call ended, or went silent, before its message was whole."""
+
+    code = Code.INVALID_ARGUMENT
+
+
 class InvalidMetadata(ServiceError):
     """A metadata value has characters that gRPC does not allow, so it can't be handed on."""
 

@@ -70,9 +70,5 @@ def _check_backend(backend: BackendConfig, methods: Mapping[str, Method], declar
         where = f"backend {backend.name}, service {service}"
         if service not in declared:
             raise ConfigError(f"{where}: no contract declares it")
-        served = [method for method in methods.values() if method.service == service]
-        if not any(method.rule for method in served):
+        if not any(method.rule for method in methods.values() if method.service == service):
             raise ConfigError(f"{where}: none of its methods has a rule, so nobody could reach it")
-        for method in served:
-            if method.client_streaming or method.server_streaming:
-                raise ConfigError(f"{where}: {method.path} is a stream, and only unary calls pass this gateway")

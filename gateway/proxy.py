@@ -1,76 +1,188 @@
-"""Hands calls on to the backends, byte for byte: no message is ever parsed."""
+"""Hands calls of all four kinds on to the backends, byte for byte: no message is ever parsed."""
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, NoReturn, TypeAlias
+import asyncio
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 
-from gateway.errors import BackendFault, BackendUnavailable
+from gateway.errors import BackendFault, BackendUnavailable, IncompleteRequest, TokenExpired
 from gateway.forwarding import forwarded_metadata
 from gateway.interceptor import current_admission
 from gateway.policy import Route
 from mesh import request_id
 from mesh.interceptors.wrapping import Context, Handler
 
-if TYPE_CHECKING:  # as in mesh.interceptors.wrapping
-    _Call: TypeAlias = grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]
-_Forward: TypeAlias = Callable[[bytes, Context], Awaitable[bytes]]
+# What opens a call to a backend: a multi-callable of grpc.aio; the type of what it returns differs with the kind.
+_Open: TypeAlias = Callable[..., Any]
+_Forward: TypeAlias = Callable[[AsyncIterable[bytes], Context], Awaitable[bytes | None]]
 
 
 class Proxy(grpc.GenericRpcHandler):
     """Handles the methods of the backends.
 
+    If a handler takes one message, grpc.aio never answers a call that ends before its message is whole. So each handler
+    here takes a stream, and reads one message itself where the method takes one.
+
     Args:
         routes: The methods to hand on.
         channels: To the backends, by their name.
-        timeout_seconds: The longest that a call may take.
+        timeout_seconds: The longest that a unary call may take, and that the one message of a caller may be on its way.
 
     """
 
     def __init__(
         self, routes: Iterable[Route], channels: Mapping[str, grpc.aio.Channel], timeout_seconds: float
     ) -> None:
-        """Prepare a handler for each method."""
-        self._handlers: dict[str, Handler] = {}
-        for route in routes:
-            path = route.method.path
-            forward = _unary(channels[route.backend].unary_unary(path), timeout_seconds)
-            self._handlers[path] = grpc.unary_unary_rpc_method_handler(forward)
+        """Prepare a handler for each method, of the method's own kind: unary calls cost less than streams."""
+        self._handlers = {
+            route.method.path: _handler(route, channels[route.backend], timeout_seconds) for route in routes
+        }
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """Return the method's handler; None if no backend serves it."""
         return self._handlers.get(handler_call_details.method)
 
 
-def _unary(call: "_Call", timeout_seconds: float) -> _Forward:
-    async def forward(request: bytes, context: Context) -> bytes:
-        metadata = forwarded_metadata(context.invocation_metadata() or (), current_admission().private_token)
+def _handler(route: Route, channel: grpc.aio.Channel, timeout_seconds: float) -> Handler:
+    method = route.method
+    if method.client_streaming and method.server_streaming:
+        return grpc.stream_stream_rpc_method_handler(_stream_stream(channel.stream_stream(method.path)))
+    if method.client_streaming:
+        return grpc.stream_unary_rpc_method_handler(_stream_unary(channel.stream_unary(method.path)))
+    if method.server_streaming:
+        return grpc.stream_stream_rpc_method_handler(_unary_stream(channel.unary_stream(method.path), timeout_seconds))
+    return grpc.stream_unary_rpc_method_handler(_unary_unary(channel.unary_unary(method.path), timeout_seconds))
+
+
+def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
+    async def forward(requests: AsyncIterable[bytes], context: Context) -> bytes:
+        request = await _only(requests, timeout_seconds)
         remaining = context.time_remaining()
-        rpc = call(
-            request,
-            metadata=(*metadata, *request_id.outgoing()),
-            timeout=timeout_seconds if remaining is None else min(remaining, timeout_seconds),
-        )
-        try:
-            response: bytes | None = await rpc
-        except grpc.aio.AioRpcError as error:
-            await _relay(error, context)
-        if response is None:  # grpc.aio's way to say that the stream ended before a message
-            raise BackendFault("the service gave no answer")
-        if initial := await rpc.initial_metadata():
-            await context.send_initial_metadata(tuple(initial))
-        context.set_trailing_metadata(tuple(await rpc.trailing_metadata()))
-        return response
+        timeout = timeout_seconds if remaining is None else min(remaining, timeout_seconds)
+        call = opens(request, metadata=_metadata(context), timeout=timeout)
+        return await _relay_response(call, context)
 
     return forward
 
 
-async def _relay(error: grpc.aio.AioRpcError, context: Context) -> NoReturn:
+def _unary_stream(opens: _Open, timeout_seconds: float) -> _Forward:
+    async def forward(requests: AsyncIterable[bytes], context: Context) -> None:
+        request = await _only(requests, timeout_seconds)
+        async with _open_stream(opens(request, metadata=_metadata(context), timeout=context.time_remaining())) as call:
+            await _relay_responses(call, context)
+
+    return forward
+
+
+def _stream_unary(opens: _Open) -> _Forward:
+    async def forward(requests: AsyncIterable[bytes], context: Context) -> bytes:
+        async with (
+            _open_stream(opens(metadata=_metadata(context), timeout=context.time_remaining())) as call,
+            _pumping(requests, call),
+        ):
+            return await _relay_response(call, context)
+
+    return forward
+
+
+def _stream_stream(opens: _Open) -> _Forward:
+    async def forward(requests: AsyncIterable[bytes], context: Context) -> None:
+        async with (
+            _open_stream(opens(metadata=_metadata(context), timeout=context.time_remaining())) as call,
+            _pumping(requests, call),
+        ):
+            await _relay_responses(call, context)
+
+    return forward
+
+
+async def _only(requests: AsyncIterable[bytes], seconds: float) -> bytes:
+    """Return the one message of a call that takes one."""
+    try:
+        async with asyncio.timeout(seconds):
+            async for request in requests:
+                return request
+    except TimeoutError:
+        pass
+    raise IncompleteRequest("the call has no whole message")
+
+
+def _metadata(context: Context) -> tuple[tuple[str, str | bytes], ...]:
+    metadata = forwarded_metadata(context.invocation_metadata() or (), current_admission().private_token)
+    return (*metadata, *request_id.outgoing())
+
+
+@asynccontextmanager
+async def _open_stream(call: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - a call of grpc.aio, of any kind
+    """End the backend's call with the caller's, however that ends, and both when the access token expires."""
+    try:
+        async with asyncio.timeout_at(current_admission().access_until):
+            yield call
+    except TimeoutError as error:
+        raise TokenExpired("the access token has expired; take a new one, and resume") from error
+    finally:
+        call.cancel()  # does nothing to a call that has ended
+
+
+@asynccontextmanager
+async def _pumping(requests: AsyncIterable[bytes], call: Any) -> AsyncIterator[None]:  # noqa: ANN401 - as above
+    """Hand the caller's messages on beside what happens in the context.
+
+    Each is written before the next is read, so a backend that reads slowly slows the caller down, not the gateway.
+    """
+
+    async def pump() -> None:
+        # A backend that ended the call takes no more messages; how it ended comes with the answer.
+        with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
+            async for message in requests:
+                await call.write(message)
+            await call.done_writing()
+
+    task = asyncio.create_task(pump())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+async def _relay_response(call: Any, context: Context) -> bytes:  # noqa: ANN401 - as above
+    """Return the backend's one answer, with its metadata sent; or end the call as the backend ended it."""
+    try:
+        response: bytes | None = await call
+    except grpc.aio.AioRpcError as error:
+        if initial := error.initial_metadata():
+            await context.send_initial_metadata(tuple(initial))
+        await _relay_error(error, context)
+    if response is None:  # grpc.aio's way to say that the stream ended before a message
+        raise BackendFault("the service gave no answer")
+    if initial := await call.initial_metadata():
+        await context.send_initial_metadata(tuple(initial))
+    context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+    return response
+
+
+async def _relay_responses(call: Any, context: Context) -> None:  # noqa: ANN401 - as above
+    """Hand the backend's answers on as they come, each written before the next is read; end as the backend ends."""
+    try:
+        initial = await call.initial_metadata()
+        # A call that has ended already had no headers, only trailers; clients retry such a one, so it stays like that.
+        if initial or not call.done():
+            await context.send_initial_metadata(tuple(initial or ()))
+        while (message := await call.read()) is not grpc.aio.EOF:
+            await context.write(message)
+    except grpc.aio.AioRpcError as error:
+        await _relay_error(error, context)
+    context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+
+
+async def _relay_error(error: grpc.aio.AioRpcError, context: Context) -> NoReturn:
     """End the call as the backend ended it; speak for a backend that can't be reached."""
     trailing = tuple(error.trailing_metadata() or ())
     if error.code() == grpc.StatusCode.UNAVAILABLE and not trailing:
-        # Made by the transport here; its words name the backend's address, which is no business of the caller's.
+        # Most likely made by the transport here; its words name the backend's address, no business of the caller's.
         raise BackendUnavailable("the service can't be reached now; try again") from error
-    if initial := error.initial_metadata():
-        await context.send_initial_metadata(tuple(initial))
     await context.abort(error.code(), error.details() or "", trailing)

@@ -682,7 +682,6 @@ def test_a_caller_without_a_token_is_refused_before_the_body_is_read(play: Play)
 
 
 @pytest.mark.parametrize("body", [b"", MESSAGE[:-1]])
-@pytest.mark.xfail(strict=True, reason="grpc.aio ends a unary handler without an answer, and the call keeps its slot")
 def test_a_call_that_ends_without_a_message_is_answered(play: Play, body: bytes) -> None:
     async def story(front: Front) -> None:
         async with asyncio.timeout(2):

@@ -68,10 +68,11 @@ async def refusal(
 
 def test_a_partner_passes_with_a_private_token_for_the_backend(judge: Callable[[Act], None]) -> None:
     async def act(_world: World, checkpoint: Checkpoint) -> None:
-        assert await checkpoint.admit("/a.Pay/Pay", PARTNERS, GOOD) == Admission(
-            private_token("sat_a", "payments"),
-            Caller("client-of-a", ClientType.PARTNER, "shops", "ptn_1", frozenset({"payments.read", "payments.write"})),
-        )
+        admission = await checkpoint.admit("/a.Pay/Pay", PARTNERS, GOOD)
+        scopes = frozenset({"payments.read", "payments.write"})
+        assert admission.private_token == private_token("sat_a", "payments")
+        assert admission.caller == Caller("client-of-a", ClientType.PARTNER, "shops", "ptn_1", scopes)
+        assert admission.access_until is not None
 
     judge(act)
 
@@ -107,7 +108,7 @@ def test_a_public_method_looks_at_no_token(
     judge: Callable[[Act], None], admitted: frozenset[ClientType], metadata: Metadata
 ) -> None:
     async def act(world: World, checkpoint: Checkpoint) -> None:
-        assert await checkpoint.admit("/a.Pay/Look", admitted, metadata) == Admission(None, None)
+        assert await checkpoint.admit("/a.Pay/Look", admitted, metadata) == Admission(None, None, None)
         assert world.auth.requests == []
 
     judge(act)

@@ -79,16 +79,9 @@ def test_a_configuration_that_does_not_fit_is_refused_and_says_where(settings: G
 
 
 @pytest.mark.parametrize("kind", ["client_streaming", "server_streaming"])
-@pytest.mark.parametrize("rule", [PARTNERS, None])
-def test_a_service_with_a_stream_is_refused(kind: str, rule: MethodRule | None) -> None:
-    methods = contracts(PAY, method("/a.Pay/Watch", rule, **{kind: True}))
-    with pytest.raises(ConfigError, match=r"backend one, service a\.Pay: /a\.Pay/Watch is a stream"):
-        compile_routes(config(backend("one", "a.Pay")), methods)
-
-
-def test_a_stream_of_a_service_behind_no_backend_does_not_matter() -> None:
-    methods = contracts(PAY, method("/a.Watch/Watch", server_streaming=True))
-    assert set(compile_routes(config(backend("one", "a.Pay")), methods)) == {"/a.Pay/Pay"}
+def test_a_stream_is_routed_like_any_other_method(kind: str) -> None:
+    methods = contracts(PAY, method("/a.Pay/Watch", PARTNERS, **{kind: True}))
+    assert set(compile_routes(config(backend("one", "a.Pay")), methods)) == {"/a.Pay/Pay", "/a.Pay/Watch"}
 
 
 def test_a_route_is_reachable_by_a_door_that_admits_one_of_its_client_types_or_if_public() -> None:
