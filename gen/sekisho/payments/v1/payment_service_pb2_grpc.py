@@ -69,6 +69,11 @@ class PaymentServiceStub:
                 request_serializer=sekisho_dot_payments_dot_v1_dot_payment__service__pb2.ListPaymentsRequest.SerializeToString,
                 response_deserializer=sekisho_dot_payments_dot_v1_dot_payment__service__pb2.ListPaymentsResponse.FromString,
                 _registered_method=True)
+        self.WatchPayments = channel.unary_stream(
+                '/sekisho.payments.v1.PaymentService/WatchPayments',
+                request_serializer=sekisho_dot_payments_dot_v1_dot_payment__service__pb2.WatchPaymentsRequest.SerializeToString,
+                response_deserializer=sekisho_dot_payments_dot_v1_dot_payment__service__pb2.WatchPaymentsResponse.FromString,
+                _registered_method=True)
         self.GetBalance = channel.unary_unary(
                 '/sekisho.payments.v1.PaymentService/GetBalance',
                 request_serializer=sekisho_dot_payments_dot_v1_dot_payment__service__pb2.GetBalanceRequest.SerializeToString,
@@ -142,6 +147,17 @@ class PaymentServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def WatchPayments(self, request, context):
+        """Watches the partner's payments: sends every change after `cursor`, the oldest first, and then each new one as it
+        happens, until the caller ends the call or its access token expires (UNAUTHENTICATED `TOKEN_EXPIRED`). To resume, call
+        again with the cursor of the last change received: none is missed, and none comes twice.
+
+        Errors: INVALID_ARGUMENT `INVALID_REQUEST` (a cursor that is none).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetBalance(self, request, context):
         """Gets what the payment company owes the partner.
         """
@@ -181,6 +197,11 @@ def add_PaymentServiceServicer_to_server(servicer, server):
                     servicer.ListPayments,
                     request_deserializer=sekisho_dot_payments_dot_v1_dot_payment__service__pb2.ListPaymentsRequest.FromString,
                     response_serializer=sekisho_dot_payments_dot_v1_dot_payment__service__pb2.ListPaymentsResponse.SerializeToString,
+            ),
+            'WatchPayments': grpc.unary_stream_rpc_method_handler(
+                    servicer.WatchPayments,
+                    request_deserializer=sekisho_dot_payments_dot_v1_dot_payment__service__pb2.WatchPaymentsRequest.FromString,
+                    response_serializer=sekisho_dot_payments_dot_v1_dot_payment__service__pb2.WatchPaymentsResponse.SerializeToString,
             ),
             'GetBalance': grpc.unary_unary_rpc_method_handler(
                     servicer.GetBalance,
@@ -355,6 +376,33 @@ class PaymentService:
             '/sekisho.payments.v1.PaymentService/ListPayments',
             sekisho_dot_payments_dot_v1_dot_payment__service__pb2.ListPaymentsRequest.SerializeToString,
             sekisho_dot_payments_dot_v1_dot_payment__service__pb2.ListPaymentsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WatchPayments(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/sekisho.payments.v1.PaymentService/WatchPayments',
+            sekisho_dot_payments_dot_v1_dot_payment__service__pb2.WatchPaymentsRequest.SerializeToString,
+            sekisho_dot_payments_dot_v1_dot_payment__service__pb2.WatchPaymentsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -71,6 +71,13 @@ class PaymentServiceStub:
     """
     ListPayments: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.ListPaymentsRequest, _payment_service_pb2.ListPaymentsResponse]
     """Lists the partner's payments, the newest first."""
+    WatchPayments: _grpc.UnaryStreamMultiCallable[_payment_service_pb2.WatchPaymentsRequest, _payment_service_pb2.WatchPaymentsResponse]
+    """Watches the partner's payments: sends every change after `cursor`, the oldest first, and then each new one as it
+    happens, until the caller ends the call or its access token expires (UNAUTHENTICATED `TOKEN_EXPIRED`). To resume, call
+    again with the cursor of the last change received: none is missed, and none comes twice.
+
+    Errors: INVALID_ARGUMENT `INVALID_REQUEST` (a cursor that is none).
+    """
     GetBalance: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetBalanceRequest, _payment_service_pb2.Balance]
     """Gets what the payment company owes the partner."""
 
@@ -117,6 +124,13 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     """
     ListPayments: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.ListPaymentsRequest, _payment_service_pb2.ListPaymentsResponse]  # type: ignore[assignment]
     """Lists the partner's payments, the newest first."""
+    WatchPayments: _aio.UnaryStreamMultiCallable[_payment_service_pb2.WatchPaymentsRequest, _payment_service_pb2.WatchPaymentsResponse]  # type: ignore[assignment]
+    """Watches the partner's payments: sends every change after `cursor`, the oldest first, and then each new one as it
+    happens, until the caller ends the call or its access token expires (UNAUTHENTICATED `TOKEN_EXPIRED`). To resume, call
+    again with the cursor of the last change received: none is missed, and none comes twice.
+
+    Errors: INVALID_ARGUMENT `INVALID_REQUEST` (a cursor that is none).
+    """
     GetBalance: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.GetBalanceRequest, _payment_service_pb2.Balance]  # type: ignore[assignment]
     """Gets what the payment company owes the partner."""
 
@@ -196,6 +210,19 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_payment_service_pb2.ListPaymentsResponse, _abc.Awaitable[_payment_service_pb2.ListPaymentsResponse]]:
         """Lists the partner's payments, the newest first."""
+
+    @_abc_1.abstractmethod
+    def WatchPayments(
+        self,
+        request: _payment_service_pb2.WatchPaymentsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_payment_service_pb2.WatchPaymentsResponse], _abc.AsyncIterator[_payment_service_pb2.WatchPaymentsResponse]]:
+        """Watches the partner's payments: sends every change after `cursor`, the oldest first, and then each new one as it
+        happens, until the caller ends the call or its access token expires (UNAUTHENTICATED `TOKEN_EXPIRED`). To resume, call
+        again with the cursor of the last change received: none is missed, and none comes twice.
+
+        Errors: INVALID_ARGUMENT `INVALID_REQUEST` (a cursor that is none).
+        """
 
     @_abc_1.abstractmethod
     def GetBalance(
