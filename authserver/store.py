@@ -143,7 +143,9 @@ class Client:
 
 
 def find_client(connection: Connection, client_id: str) -> Client | None:
-    """Return a client, by its id."""
+    """Return a client, by its id; None if there is none."""
+    if "\0" in client_id:  # PostgreSQL takes no such text, not even to look for it
+        return None
     row = connection.execute(_SELECT_CLIENT, {"client_id": client_id}).one_or_none()
     return _client(row) if row else None
 

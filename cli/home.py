@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import yaml
 
 from mesh.config import ConfigError
 from mesh.secret_files import write_private
@@ -84,8 +85,16 @@ class Home:
         return config
 
     def database(self, service: str) -> str:
-        """Return the URL of a service's database."""
-        return f"sqlite:///{self.folder(service) / 'database.db'}"
+        """Return the URL of a service's database, as its configuration says.
+
+        Raises:
+            ConfigError: If there is no configuration yet, or the service has no database.
+
+        """
+        config = yaml.safe_load(self.config(service).read_text())
+        if not isinstance(config, dict) or not isinstance(config.get("database"), str):
+            raise ConfigError(f"{service} has no database")
+        return str(config["database"])
 
     def log(self, service: str) -> Path:
         """Return a service's log."""

@@ -38,7 +38,8 @@ def check(
     Example: sekisho ledger check --database sqlite:////var/lib/sekisho/payments.db
     """
     opened = Database(database or Home.at(home).database("payments"))
-    file = opened.engine.url.database
+    url = opened.engine.url
+    file = url.database if url.get_backend_name() == "sqlite" else None
     if file and not Path(file).exists():  # SQLite would make one
         raise ConfigError(f"{file} is not there")
     ledger_check = LedgerCheck()

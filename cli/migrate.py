@@ -29,8 +29,7 @@ def migrate(
         raise ConfigError("--database needs to know whose it is: sekisho migrate SERVICE --database URL")
     services = [service.value] if service else list(MIGRATED)
     if not database:
-        for name in services:
-            Home.at(home).config(name)  # refuses a home that is none, instead of making databases there
+        Home.at(home).config(services[0])  # refuses a home that is none before anything is changed
     ran = {name: migrate_database(name, database or Home.at(home).database(name)) for name in services}
     if as_json:
         print_json(ran)

@@ -63,18 +63,25 @@ class Ports:
             return cls(*(each.getsockname()[1] for each in sockets))
 
 
-def prepare(home: Home, ports: Ports) -> MeshAddresses:
+def prepare(home: Home, ports: Ports, databases: str | None) -> MeshAddresses:
     """Write all that the services need under the home, keeping keys, databases and credentials that are there.
+
+    Args:
+        home: Where to write.
+        ports: Where the services will listen.
+        databases: The URL of the services' databases, with `{service}` in place of each one's name; None for SQLite
+            under the home.
 
     Raises:
         ConfigError: If a database is newer than this version.
+        DatabaseUnavailable: If one can't be reached.
 
     """
     for folder in (home.pki, home.logs, home.credentials, *map(home.folder, ("gateway", *MIGRATED))):
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _issue_certificates(home)
     _create_keys(home)
-    for service, config in _configs(home, ports).items():
+    for service, config in _configs(home, ports, databases).items():
         text = "# Written by `sekisho up`, anew at each start.\n" + yaml.safe_dump(config, sort_keys=False)
         (home.folder(service) / "config.yaml").write_text(text)
     for service in MIGRATED:
@@ -132,7 +139,7 @@ def _create_keys(home: Home) -> None:
     (home.folder("authserver") / "payments-statement-keys.json").write_text(json.dumps({"keys": [jwk]}))
 
 
-def _configs(home: Home, ports: Ports) -> Mapping[str, Mapping[str, Any]]:
+def _configs(home: Home, ports: Ports, databases: str | None) -> Mapping[str, Mapping[str, Any]]:
     pem = {name: str(home.pki / f"{name}.pem") for name in ("workload-ca", "public-ca")}
 
     def certificate(name: str) -> dict[str, str]:
@@ -149,12 +156,15 @@ def _configs(home: Home, ports: Ports) -> Mapping[str, Mapping[str, Any]]:
             **certificate(workload),
         }
 
+    def database(service: str) -> str:
+        return databases.replace("{service}", service) if databases else f"sqlite:///{home.folder(service)}/database.db"
+
     backend_ports = {"authserver": ports.authserver, "payments": ports.payments}
     packages = {"authserver": "sekisho.auth.v1", "payments": "sekisho.payments.v1"}
     return {
         "authserver": {
             "server": inside("authserver", ports.authserver),
-            "database": home.database("authserver"),
+            "database": database("authserver"),
             "issuer": _AUTH_ISSUER,
             "audiences": list(backend_ports),
             "key_encryption_key": "key-encryption-key",
@@ -163,7 +173,7 @@ def _configs(home: Home, ports: Ports) -> Mapping[str, Mapping[str, Any]]:
         },
         "payments": {
             "server": inside("payments", ports.payments),
-            "database": home.database("payments"),
+            "database": database("payments"),
             "auth": channel("payments", "authserver", ports.authserver),
             "auth_issuer": _AUTH_ISSUER,
             "statement_issuer": _STATEMENT_ISSUER,
@@ -189,7 +199,7 @@ def _configs(home: Home, ports: Ports) -> Mapping[str, Mapping[str, Any]]:
         },
         "shops": {
             "server": {"listen": f"{_HOST}:{ports.shops}", **certificate("shops-public")},
-            "database": home.database("shops"),
+            "database": database("shops"),
             "gateway": {"target": f"{_HOST}:{ports.gateway}", "ca": pem["public-ca"]},
             "master_credentials": "master-credentials.json",
             "sealing_key": "sealing-key",

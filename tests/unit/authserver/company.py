@@ -1,9 +1,5 @@
 """The payment company's auth server as its use cases see it: a database, keys, two platforms, a clock that stands."""
 
-import sqlite3
-from contextlib import closing
-from pathlib import Path
-
 from sqlalchemy import text
 
 from authserver import store
@@ -98,9 +94,3 @@ def approval(
 def caller_of(credentials: Credentials) -> Caller:
     client = credentials.client
     return Caller(client.client_id, client.client_type, client.platform_id, client.partner_id, client.scopes)
-
-
-def rows(database_file: Path) -> list[str]:
-    """Return all that is in a database, as SQL."""
-    with closing(sqlite3.connect(database_file)) as connection:
-        return list(connection.iterdump())

@@ -1,5 +1,4 @@
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -9,13 +8,8 @@ from tests.unit.authserver.company import Company
 
 
 @pytest.fixture
-def database_file(tmp_path: Path) -> Path:
-    return tmp_path / "authserver.db"
-
-
-@pytest.fixture
-def database(database_file: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{database_file}")
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     database.run_here(lambda connection: upgrade(connection, "authserver"))
     yield database
     database.close()

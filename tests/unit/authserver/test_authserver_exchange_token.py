@@ -1,5 +1,4 @@
 import math
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,8 +10,9 @@ from authserver.issue_token import issue_token
 from mesh.errors import Code
 from mesh.private_tokens import TYP, caller_of
 from mesh.signed_jwt import public_keys, sign, verify
+from tests.databases import rows
 from tests.unit.authserver import company as world
-from tests.unit.authserver.company import NOW, Company, rows
+from tests.unit.authserver.company import NOW, Company
 
 
 def claims_of(company: Company, private_token: str, audience: str = "payments") -> dict[str, object]:
@@ -111,12 +111,12 @@ def test_garbage_expired_and_revoked_tokens_are_refused_in_the_same_words(compan
     assert len({refused(company, token) for token in tokens}) == 1
 
 
-def test_exchanging_writes_nothing(company: Company, database_file: Path) -> None:
+def test_exchanging_writes_nothing(company: Company, database_url: str) -> None:
     token = company.token(company.operator)
-    before = rows(database_file)
+    before = rows(database_url)
     company.exchange(token)
     refused(company, "garbage")
-    assert rows(database_file) == before
+    assert rows(database_url) == before
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)

@@ -1,10 +1,9 @@
-from pathlib import Path
-
 import pytest
 
 from authserver.errors import InvalidScope
 from authserver.issue_token import issue_token
-from tests.unit.authserver.company import CEILING, NOW, Company, rows
+from tests.databases import rows
+from tests.unit.authserver.company import CEILING, NOW, Company
 
 
 def test_a_token_carries_the_clients_identity_and_all_of_its_scopes(company: Company) -> None:
@@ -40,8 +39,8 @@ def test_two_tokens_are_never_alike(company: Company) -> None:
     assert company.sealer.open(tokens[0]).jti != company.sealer.open(tokens[1]).jti
 
 
-def test_authenticating_and_issuing_write_nothing(company: Company, database_file: Path) -> None:
-    before = rows(database_file)
+def test_authenticating_and_issuing_write_nothing(company: Company, database_url: str) -> None:
+    before = rows(database_url)
     for _ in range(3):
         company.token(company.operator)
-    assert rows(database_file) == before
+    assert rows(database_url) == before

@@ -1,5 +1,4 @@
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -10,7 +9,8 @@ from mesh.access.rules import Caller, ClientType
 from mesh.database import Database
 from mesh.sealing import SealBroken
 from mesh.signed_jwt import public_keys
-from tests.unit.authserver.company import KEY_ENCRYPTION_KEY, rows
+from tests.databases import contents, rows
+from tests.unit.authserver.company import KEY_ENCRYPTION_KEY
 
 TOKEN = AccessToken(Caller("c", ClientType.WALLET, "", "", frozenset()), "jti", 1, NEW)
 Load = Callable[[], KeyRing]
@@ -21,13 +21,13 @@ def load(database: Database) -> Load:
     return lambda: database.run_here(lambda connection: load_key_ring(connection, KEY_ENCRYPTION_KEY, 1))
 
 
-def test_keys_are_made_once_and_are_the_same_when_loaded_again(load: Load, database_file: Path) -> None:
+def test_keys_are_made_once_and_are_the_same_when_loaded_again(load: Load, database_url: str) -> None:
     first = load()
-    before = rows(database_file)
+    before = rows(database_url)
     again = load()
     assert again.signing_key.kid == first.signing_key.kid
     assert again.sealer.open(first.sealer.seal(TOKEN)) == TOKEN
-    assert rows(database_file) == before
+    assert rows(database_url) == before
 
 
 def test_two_installations_have_different_keys(load: Load, database: Database) -> None:
@@ -40,13 +40,13 @@ def test_two_installations_have_different_keys(load: Load, database: Database) -
 
 
 def test_keys_do_not_open_under_another_key_encryption_key_and_are_not_replaced(
-    load: Load, database: Database, database_file: Path
+    load: Load, database: Database, database_url: str
 ) -> None:
     load()
-    before = rows(database_file)
+    before = rows(database_url)
     with pytest.raises(SealBroken, match="wrong key file"):
         database.run_here(lambda connection: load_key_ring(connection, bytes(32), 1))
-    assert rows(database_file) == before
+    assert rows(database_url) == before
 
 
 @pytest.mark.parametrize("use", ["signing", "sealing"])
@@ -60,9 +60,9 @@ def test_a_key_that_was_changed_or_exchanged_in_the_database_is_refused(
         load()
 
 
-def test_keys_lie_sealed_in_the_database(load: Load, database_file: Path) -> None:
+def test_keys_lie_sealed_in_the_database(load: Load, database_url: str) -> None:
     ring = load()
-    content = database_file.read_bytes() + database_file.with_name(database_file.name + "-wal").read_bytes()
+    content = contents(database_url)
     assert b"PRIVATE KEY" not in content
     secret = ring.signing_key.key.private_numbers().private_value.to_bytes(32, "big")
     assert secret not in content

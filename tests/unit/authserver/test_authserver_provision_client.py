@@ -1,11 +1,10 @@
-from pathlib import Path
-
 import pytest
 
 from authserver.errors import InvalidScope
 from authserver.provision_client import ProvisioningError
 from mesh.access.rules import ClientType
-from tests.unit.authserver.company import MASTER_SCOPES, Company, approval, rows
+from tests.databases import rows
+from tests.unit.authserver.company import MASTER_SCOPES, Company, approval
 
 
 def test_a_master_client_belongs_to_its_platform_and_no_partner(company: Company) -> None:
@@ -24,21 +23,21 @@ def test_the_ceiling_bounds_what_partners_get_not_what_the_master_client_has(com
     assert company.register("kiosks", statement=statement).client.scopes == {"payments.read"}
 
 
-def test_a_platform_has_one_master_client(company: Company, database_file: Path) -> None:
-    before = rows(database_file)
+def test_a_platform_has_one_master_client(company: Company, database_url: str) -> None:
+    before = rows(database_url)
     with pytest.raises(ProvisioningError, match="already"):
         company.add_platform("shops")
-    assert rows(database_file) == before
+    assert rows(database_url) == before
 
 
 @pytest.mark.parametrize(
     "platform_id", ["", "Shops", "-shops", "shops\n", "sh ops", "shöps", "a" * 64, "shops/x", "sh_ops", "٣"]
 )
-def test_a_malformed_platform_id_is_refused(company: Company, database_file: Path, platform_id: str) -> None:
-    before = rows(database_file)
+def test_a_malformed_platform_id_is_refused(company: Company, database_url: str, platform_id: str) -> None:
+    before = rows(database_url)
     with pytest.raises(ProvisioningError):
         company.add_platform(platform_id)
-    assert rows(database_file) == before
+    assert rows(database_url) == before
 
 
 @pytest.mark.parametrize("client_type", [ClientType.OPERATOR, ClientType.WALLET])

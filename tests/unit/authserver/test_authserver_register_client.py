@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import pytest
 
 from authserver.errors import (
@@ -14,7 +12,8 @@ from authserver.register_client import find_owned_client
 from authserver.store import Client
 from mesh.access.rules import Caller, ClientType
 from mesh.errors import Code, ServiceError
-from tests.unit.authserver.company import CEILING, Company, approval, caller_of, rows
+from tests.databases import contents, rows
+from tests.unit.authserver.company import CEILING, Company, approval, caller_of
 
 
 def test_a_client_is_bound_to_its_partner_and_platform_with_the_whole_ceiling(company: Company) -> None:
@@ -31,23 +30,23 @@ def test_a_client_may_have_less_than_the_ceiling(company: Company) -> None:
 
 @pytest.mark.parametrize("scope", ["clients.write", "payments.read clients.write", "payments.read  ", "é"])
 def test_a_scope_beyond_the_platforms_ceiling_is_refused_and_the_statement_stays_good(
-    company: Company, database_file: Path, scope: str
+    company: Company, database_url: str, scope: str
 ) -> None:
-    before = rows(database_file)
+    before = rows(database_url)
     with pytest.raises(InvalidScope):
         company.register(scope=scope)
-    assert rows(database_file) == before
+    assert rows(database_url) == before
     company.register()
 
 
-def test_a_statement_registers_one_client_and_then_says_which(company: Company, database_file: Path) -> None:
+def test_a_statement_registers_one_client_and_then_says_which(company: Company, database_url: str) -> None:
     registered = company.register()
-    before = rows(database_file)
+    before = rows(database_url)
     with pytest.raises(SoftwareStatementUsed) as caught:
         company.register(scope="payments.read")
     assert caught.value.code is Code.ALREADY_EXISTS
     assert caught.value.metadata == {"client_id": registered.client.client_id}
-    assert rows(database_file) == before
+    assert rows(database_url) == before
 
 
 def test_a_used_statement_stays_used_after_its_client_is_gone(company: Company) -> None:
@@ -59,18 +58,18 @@ def test_a_used_statement_stays_used_after_its_client_is_gone(company: Company) 
 
 
 def test_a_statement_of_another_platform_is_refused_used_or_not_in_the_same_words(
-    company: Company, database_file: Path
+    company: Company, database_url: str
 ) -> None:
     refusals = set()
     for use_first in (False, True):
         if use_first:
             company.register()
-        before = rows(database_file)
+        before = rows(database_url)
         with pytest.raises(UnapprovedSoftwareStatement) as caught:
             company.register("stalls")
         assert caught.value.code is Code.PERMISSION_DENIED
         refusals.add((caught.value.message, *caught.value.metadata.items()))
-        assert rows(database_file) == before
+        assert rows(database_url) == before
     assert len(refusals) == 1
 
 
@@ -79,12 +78,12 @@ def test_the_same_id_from_another_issuer_is_another_approval(company: Company) -
     assert one.client.client_id != other.client.client_id
 
 
-def test_a_partner_of_one_platform_is_never_anothers_too(company: Company, database_file: Path) -> None:
+def test_a_partner_of_one_platform_is_never_anothers_too(company: Company, database_url: str) -> None:
     company.register()
-    before = rows(database_file)
+    before = rows(database_url)
     with pytest.raises(UnapprovedSoftwareStatement):
         company.register("stalls", statement=approval("app_2", platform_id="stalls"))
-    assert rows(database_file) == before
+    assert rows(database_url) == before
 
 
 def find(company: Company, caller: Caller, client_id: str) -> Client:
@@ -142,7 +141,7 @@ def test_rotating_one_clients_secret_leaves_the_others_alone(company: Company) -
 
 
 @pytest.mark.parametrize("platform_id", ["shops", "stalls"])
-def test_only_the_own_partners_clients_are_rotated(company: Company, database_file: Path, platform_id: str) -> None:
+def test_only_the_own_partners_clients_are_rotated(company: Company, database_url: str, platform_id: str) -> None:
     registered = company.register()
     masters = company.masters
     victims = [
@@ -151,16 +150,16 @@ def test_only_the_own_partners_clients_are_rotated(company: Company, database_fi
         company.operator,
         *([registered] if platform_id == "stalls" else []),
     ]
-    before = rows(database_file)
+    before = rows(database_url)
     for victim in victims:
         with pytest.raises(ServiceError, match="no such client"):
             company.rotate(victim.client.client_id, platform_id)
-    assert rows(database_file) == before
+    assert rows(database_url) == before
 
 
-def test_secrets_are_stored_nowhere(company: Company, database_file: Path) -> None:
+def test_secrets_are_stored_nowhere(company: Company, database_url: str) -> None:
     registered = company.register()
     rotated = company.rotate(registered.client.client_id)
-    content = database_file.read_bytes() + database_file.with_name(database_file.name + "-wal").read_bytes()
+    content = contents(database_url)
     for credentials in (registered, rotated, company.operator, company.masters["shops"]):
         assert credentials.client_secret.removeprefix("scs_").encode() not in content

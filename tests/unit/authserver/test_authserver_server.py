@@ -50,7 +50,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def config(certificates: Path, database: Database, database_file: Path, tmp_path: Path) -> AuthServerConfig:
+def config(certificates: Path, database: Database, database_url: str, tmp_path: Path) -> AuthServerConfig:
     del database  # migrated
     for name in ("kek", "pepper"):
         create_key(tmp_path / name)
@@ -62,7 +62,7 @@ def config(certificates: Path, database: Database, database_file: Path, tmp_path
             private_key=certificates / "authserver-key.pem",
             client_ca=certificates / "company.pem",
         ),
-        database=f"sqlite:///{database_file}",
+        database=database_url,
         issuer="authserver.example",
         audiences=frozenset({"authserver", "payments"}),
         key_encryption_key=tmp_path / "kek",

@@ -11,6 +11,7 @@ from authserver import store
 from authserver.store import Client
 from mesh.access.rules import ClientType
 from mesh.database import Database
+from mesh.migrations import upgrade
 from tests.unit.authserver.company import Company
 
 
@@ -30,12 +31,15 @@ def definitions(database: Database) -> dict[str, list[str]]:
     return {name: sorted(re.sub(r"\s+", " ", line).strip(" ,") for line in sql.splitlines()) for name, sql in found}
 
 
-def test_keys_and_checks_are_the_same_too(database: Database, tmp_path: Path) -> None:
+def test_keys_and_checks_are_the_same_too(tmp_path: Path) -> None:
+    migrated = Database(f"sqlite:///{tmp_path / 'migrated.db'}")
+    migrated.run_here(lambda connection: upgrade(connection, "authserver"))
     declared = Database(f"sqlite:///{tmp_path / 'declared.db'}")
     declared.run_here(store.METADATA.create_all)
     expected = definitions(declared)
     declared.close()
-    assert definitions(database) == expected
+    assert definitions(migrated) == expected
+    migrated.close()
 
 
 @pytest.mark.parametrize(

@@ -20,24 +20,19 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def database_file(tmp_path: Path) -> Path:
-    return tmp_path / "shops.db"
-
-
-@pytest.fixture
-def database(database_file: Path) -> Iterator[Database]:
-    database = Database(f"sqlite:///{database_file}")
+def database(database_url: str) -> Iterator[Database]:
+    database = Database(database_url)
     database.run_here(lambda connection: upgrade(connection, "shops"))
     yield database
     database.close()
 
 
 @pytest.fixture
-def play(certificates: Path, database_file: Path) -> Callable[[Story], None]:
+def play(certificates: Path, database_url: str) -> Callable[[Story], None]:
     """Run a story of one marketplace and one payment company."""
 
     async def run(story: Story) -> None:
-        async with running_gateway(certificates) as gateway, marketplace_on(database_file, gateway) as marketplace:
+        async with running_gateway(certificates) as gateway, marketplace_on(database_url, gateway) as marketplace:
             await story(marketplace, gateway)
 
     return lambda story: asyncio.run(run(story))

@@ -119,9 +119,9 @@ class Marketplace:
 
 
 @asynccontextmanager
-async def marketplace_on(file: Path, gateway: FakeGateway) -> AsyncIterator[Marketplace]:
-    """Open the marketplace whose database is the file, as a process that starts would."""
-    database = Database(f"sqlite:///{file}")
+async def marketplace_on(database_url: str, gateway: FakeGateway) -> AsyncIterator[Marketplace]:
+    """Open the marketplace on a database, as a process that starts would."""
+    database = Database(database_url)
     try:
         database.run_here(lambda connection: upgrade(connection, "shops"))
         async with open_channel(gateway.channel_config) as channel:

@@ -6,6 +6,7 @@ import grpc
 import pytest
 
 from shops.opening_states import OpeningState
+from tests.databases import contents
 from tests.unit.shops.conftest import Story
 from tests.unit.shops.fake_gateway import LOST_ANSWER, UNAVAILABLE, Application, FakeGateway, Refusal
 from tests.unit.shops.marketplace import (
@@ -220,11 +221,11 @@ def test_answers_that_lack_what_the_contract_promises_are_asked_for_again(play: 
     play(story)
 
 
-def test_a_shop_waits_for_a_gateway_that_is_down(certificates: Path, database_file: Path) -> None:
+def test_a_shop_waits_for_a_gateway_that_is_down(certificates: Path, database_url: str) -> None:
     async def story() -> None:
         async with running_gateway(certificates) as gateway:
             await gateway.stop()  # its port is known, and nobody answers there
-            async with marketplace_on(database_file, gateway) as marketplace:
+            async with marketplace_on(database_url, gateway) as marketplace:
                 shop_id = marketplace.open_shop()
                 await marketplace.take_openings_on()
                 assert marketplace.shop(shop_id).state is OpeningState.APPLYING
@@ -240,17 +241,15 @@ def test_a_shop_waits_for_a_gateway_that_is_down(certificates: Path, database_fi
 
 
 @pytest.mark.parametrize("steps", [0, 1, 2])
-def test_an_opening_goes_on_where_the_process_before_left_it(
-    certificates: Path, database_file: Path, steps: int
-) -> None:
+def test_an_opening_goes_on_where_the_process_before_left_it(certificates: Path, database_url: str, steps: int) -> None:
     async def story() -> None:
         async with running_gateway(certificates) as gateway:
-            async with marketplace_on(database_file, gateway) as first:
+            async with marketplace_on(database_url, gateway) as first:
                 shop_id = first.open_shop()
                 for _ in range(steps):
                     await first.opening.step(first.shop(shop_id))
                     gateway.decide(Application.APPROVED)
-            async with marketplace_on(database_file, gateway) as second:
+            async with marketplace_on(database_url, gateway) as second:
                 assert second.shop(shop_id).state is list(OpeningState)[steps]
                 await second.take_openings_on()
                 gateway.decide(Application.APPROVED)
@@ -275,12 +274,12 @@ def test_a_step_for_a_shop_that_has_moved_on_changes_nothing(play: Play) -> None
     play(story)
 
 
-def test_the_client_secret_is_not_in_the_database_file(play: Play, database_file: Path) -> None:
+def test_the_client_secret_is_not_in_the_database_url(play: Play, database_url: str) -> None:
     async def story(marketplace: Marketplace, gateway: FakeGateway) -> None:
         shop_id = await marketplace.open_active_shop(gateway)
         client_id = marketplace.shop(shop_id).client_id
         assert client_id
-        files = b"".join(file.read_bytes() for file in database_file.parent.glob("shops.db*"))
+        files = contents(database_url)
         assert client_id.encode() in files
         assert gateway.secrets[client_id].encode() not in files
 

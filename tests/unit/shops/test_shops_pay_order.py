@@ -4,8 +4,10 @@ from pathlib import Path
 
 import grpc
 import pytest
+from sqlalchemy import text
 
 from shops.order_states import OrderState
+from tests.databases import contents
 from tests.unit.shops.conftest import Story
 from tests.unit.shops.fake_gateway import GOOD_CODE, LOST_ANSWER, UNAVAILABLE, FakeGateway, Refusal
 from tests.unit.shops.marketplace import LONG_ENOUGH_SECONDS, Marketplace, marketplace_on, running_gateway
@@ -161,17 +163,17 @@ def test_an_attempt_for_a_decided_order_calls_nobody(play: Play) -> None:
     play(story)
 
 
-def test_an_order_is_paid_after_a_process_that_died_in_the_middle(certificates: Path, database_file: Path) -> None:
+def test_an_order_is_paid_after_a_process_that_died_in_the_middle(certificates: Path, database_url: str) -> None:
     async def story() -> None:
         async with running_gateway(certificates) as gateway:
-            async with marketplace_on(database_file, gateway) as first:
+            async with marketplace_on(database_url, gateway) as first:
                 shop_id = await first.open_active_shop(gateway)
                 order_id = first.place_one(shop_id)
                 reached = asyncio.Event()
                 gateway.before_payment = reached.set
                 first.pay_order.start_first(order_id)
                 await reached.wait()  # leaving now cancels the attempt, its answer unseen
-            async with marketplace_on(database_file, gateway) as second:
+            async with marketplace_on(database_url, gateway) as second:
                 second.clock.now = first.clock.now
                 assert second.order(order_id).state is OrderState.PAYMENT_PENDING
                 await second.pay_pending_orders()
@@ -202,7 +204,8 @@ def test_an_order_that_can_not_be_unsealed_is_kept(play: Play) -> None:
         other = await marketplace.open_active_shop(gateway)
         sealed = marketplace.shop(other).sealed_client_secret
         with marketplace.database.engine.begin() as connection:  # one shop's secret in the row of another one
-            connection.exec_driver_sql("UPDATE shops SET sealed_client_secret = ? WHERE shop_id = ?", (sealed, shop_id))
+            statement = text("UPDATE shops SET sealed_client_secret = :sealed WHERE shop_id = :shop_id")
+            connection.execute(statement, {"sealed": sealed, "shop_id": shop_id})
         order = await marketplace.pay_first(marketplace.place_one(shop_id))
         assert order.state is OrderState.PAYMENT_PENDING
         assert order.attempts == 1
@@ -213,13 +216,13 @@ def test_an_order_that_can_not_be_unsealed_is_kept(play: Play) -> None:
 
 @pytest.mark.parametrize("code", [GOOD_CODE, "pmc_some-bad-payment-code"])
 def test_a_payment_code_is_never_readable_and_erased_once_the_payment_is_decided(
-    play: Play, database_file: Path, code: str
+    play: Play, database_url: str, code: str
 ) -> None:
     async def story(marketplace: Marketplace, gateway: FakeGateway) -> None:
         shop_id = await marketplace.open_active_shop(gateway)
         order_id = marketplace.place_one(shop_id, code=code)
         assert marketplace.order(order_id).sealed_payment_code
-        files = b"".join(file.read_bytes() for file in database_file.parent.glob("shops.db*"))
+        files = contents(database_url)
         assert order_id.encode() in files
         assert code.encode() not in files
         order = await marketplace.pay_first(order_id)

@@ -1,0 +1,175 @@
+"""A real gateway for methods of all four kinds, which no contract of Sekisho's own has, and a caller at its door."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from gateway.checkpoint import Checkpoint
+from gateway.exchange import TokenExchange
+from gateway.interceptor import CheckpointInterceptor
+from gateway.policy import Route
+from gateway.proxy import Proxy
+from mesh.access.descriptors import Method, own_contracts
+from mesh.access.rules import PUBLIC, ClientType, MethodRule
+from mesh.channel import open_channel
+from mesh.config import ChannelConfig, ServerConfig
+from mesh.server import Server
+from tests.unit.gateway.fake_services import FakeAuthServer, Metadata, MtlsServer, started
+from tests.unit.gateway.front import PATIENCE_SECONDS, TOKEN
+
+_RULE = MethodRule(frozenset({ClientType.PARTNER}))
+
+UNARY = Method("/test.Streams/Unary", _RULE, client_streaming=False, server_streaming=False)
+DOWN = Method("/test.Streams/Down", _RULE, client_streaming=False, server_streaming=True)
+UP = Method("/test.Streams/Up", _RULE, client_streaming=True, server_streaming=False)
+BOTH = Method("/test.Streams/Both", _RULE, client_streaming=True, server_streaming=True)
+OPEN = Method("/test.Streams/Open", PUBLIC, client_streaming=True, server_streaming=True)
+
+STREAMS = (DOWN, UP, BOTH)
+
+Handle = Callable[[Any], Awaitable[None]]
+
+
+async def echo(context: Any) -> None:
+    """Answer each message by itself."""
+    while (message := await context.read()) is not grpc.aio.EOF:
+        await context.write(message)
+
+
+class StreamBackend(MtlsServer):
+    """Handles calls of every kind by `handle`, which reads and writes by the context, and tells what becomes of them.
+
+    A call is cancelled, for a backend, if its handler is cancelled; how many were is in `cancelled`.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, "payments")
+        self.handle: Handle = echo
+        self.calls: list[Metadata] = []
+        self.begun = asyncio.Event()
+        self.cancelled = asyncio.Event()
+        self.open_calls = 0
+
+    def register(self, server: grpc.aio.Server) -> None:
+        server.add_generic_rpc_handlers((_AnyStream(self),))
+
+    async def answer(self, _requests: Any, context: Any) -> None:
+        self.calls.append(list(context.invocation_metadata()))
+        self.open_calls += 1
+        self.begun.set()
+        try:
+            await self.handle(context)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        finally:
+            self.open_calls -= 1
+
+
+class _AnyStream(grpc.GenericRpcHandler):
+    def __init__(self, backend: StreamBackend) -> None:
+        self._backend = backend
+
+    def service(self, _details: grpc.HandlerCallDetails) -> Any:
+        return grpc.stream_stream_rpc_method_handler(self._backend.answer)
+
+
+@dataclass
+class StreamFront:
+    """The caller's view."""
+
+    folder: Path
+    auth: FakeAuthServer
+    backend: StreamBackend
+    server: Server
+    channel: grpc.aio.Channel
+
+    def call(
+        self,
+        method: Method,
+        request: Any = b"",
+        metadata: Metadata | tuple[()] = (),
+        *,
+        channel: grpc.aio.Channel | None = None,
+        timeout: float | None = PATIENCE_SECONDS,
+    ) -> Any:
+        """Open a call. A method that takes a stream gets an iterator as its request, or None: the test writes."""
+        channel = channel or self.channel
+        opens: Mapping[tuple[bool, bool], Callable[..., Any]] = {
+            (False, False): channel.unary_unary,
+            (False, True): channel.unary_stream,
+            (True, False): channel.stream_unary,
+            (True, True): channel.stream_stream,
+        }
+        bearer = () if method is OPEN else (("authorization", f"Bearer {TOKEN}"),)
+        multi_callable = opens[method.client_streaming, method.server_streaming](method.path)
+        request = (request or None) if method.client_streaming else request
+        return multi_callable(request, metadata=(*metadata, *bearer), timeout=timeout)
+
+    @asynccontextmanager
+    async def caller(self, max_message_bytes: int = 4 * 1024 * 1024) -> AsyncIterator[grpc.aio.Channel]:
+        """Open a connection of one's own."""
+        target, ca = f"localhost:{self.server.port}", self.folder / "public.pem"
+        config = ChannelConfig(target=target, ca=ca, max_message_bytes=max_message_bytes)
+        # Without an option of its own, a channel would share its connection with others of the same target.
+        async with open_channel(config) as channel:
+            yield channel
+
+
+@asynccontextmanager
+async def stream_front(
+    folder: Path,
+    *,
+    backend_port: int | None = None,
+    call_timeout_seconds: float = 60.0,
+    backend_max_message_bytes: int = 4 * 1024 * 1024,
+    **server_settings: Any,
+) -> AsyncIterator[StreamFront]:
+    """Run auth server, gateway and, if no port says that it runs already, the backend."""
+    auth, backend = FakeAuthServer(folder), StreamBackend(folder)
+    config = ServerConfig(
+        **{"listen": "localhost:0", "drain_seconds": 5.0, **server_settings},
+        certificate=folder / "door.pem",
+        private_key=folder / "door-key.pem",
+    )
+    async with AsyncExitStack() as stack:
+        await stack.enter_async_context(started(auth))
+        if backend_port is None:
+            await stack.enter_async_context(started(backend))
+        else:
+            backend.port = backend_port
+        limited = backend.channel_config("payments")
+        to_backend = await stack.enter_async_context(
+            open_channel(
+                ChannelConfig(
+                    target=limited.target,
+                    ca=limited.ca,
+                    server_name=limited.server_name,
+                    certificate=limited.certificate,
+                    private_key=limited.private_key,
+                    max_message_bytes=backend_max_message_bytes,
+                )
+            )
+        )
+        to_auth = await stack.enter_async_context(open_channel(auth.channel_config("authserver")))
+        routes = {method.path: Route(method, "payments") for method in (UNARY, DOWN, UP, BOTH, OPEN)}
+        exchange = TokenExchange(to_auth, capacity=100, max_age_seconds=30.0, clock=time.monotonic)
+        server = Server(
+            config,
+            [],
+            [CheckpointInterceptor(Checkpoint(routes, exchange), frozenset(ClientType))],
+            contracts=own_contracts(),
+            reflected=[],
+            fallback=Proxy(routes.values(), {"payments": to_backend}, call_timeout_seconds),
+        )
+        stack.push_async_callback(server.stop)
+        await server.start()
+        front = StreamFront(folder, auth, backend, server, channel=None)  # type: ignore[arg-type]
+        front.channel = await stack.enter_async_context(front.caller())
+        yield front
