@@ -11,6 +11,7 @@ from gateway.exchange import TokenExchange
 from gateway.policy import Route
 from mesh.access.decision import decide, require_reachable
 from mesh.access.rules import Caller, ClientType
+from mesh.crash_points import crash_point
 from mesh.metadata import AUTHORIZATION, bearer_token
 
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
@@ -78,6 +79,7 @@ class Checkpoint:
             client_id=caller.client_id, client_type=caller.client_type, partner_id=caller.partner_id
         )
         decide(rule, admitted, caller)
+        crash_point("gateway", path, "forward")
         return Admission(exchanged.private_token, caller, exchanged.access_until)
 
 

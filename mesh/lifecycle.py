@@ -6,7 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 
 import structlog
@@ -16,6 +16,7 @@ from mesh.database import DatabaseUnavailable
 from mesh.logging import configure_logging
 
 _log = structlog.get_logger()
+_RETRY_SECONDS = 1.0  # between attempts to start while the database is not there
 
 
 def run_service(
@@ -36,14 +37,15 @@ def run_service(
     options = parser.parse_args(arguments)
     configure_logging(name)
     try:
-        asyncio.run(_run(running(load(options.config, kind)), lifeline=options.lifeline))
-    except (ConfigError, DatabaseUnavailable) as error:
+        config = load(options.config, kind)
+        asyncio.run(_run(lambda: running(config), lifeline=options.lifeline))
+    except ConfigError as error:
         _log.error("can't start", error=str(error))
         return 2
     return 0
 
 
-async def _run(running: AbstractAsyncContextManager[object], *, lifeline: bool) -> None:
+async def _run(running: Callable[[], AbstractAsyncContextManager[object]], *, lifeline: bool) -> None:
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -51,10 +53,17 @@ async def _run(running: AbstractAsyncContextManager[object], *, lifeline: bool) 
     if lifeline:
         # The supervisor holds the other end of the pipe; however it dies, the pipe closes.
         loop.add_reader(sys.stdin, _watch_lifeline, stop)
-    async with running:
-        _log.info("started")
-        await stop.wait()
-        _log.info("stopping")
+    while not stop.is_set():
+        try:
+            async with running():
+                _log.info("started")
+                await stop.wait()
+                _log.info("stopping")
+        except DatabaseUnavailable:
+            _log.warning("can't start without the database; trying again", seconds=_RETRY_SECONDS)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_RETRY_SECONDS):
+                    await stop.wait()
     _log.info("stopped")
 
 

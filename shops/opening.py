@@ -11,6 +11,7 @@ from functools import partial
 import structlog
 
 from mesh import request_id
+from mesh.crash_points import crash_point
 from mesh.database import Database
 from mesh.timestamps import to_ms
 from sekisho.auth.v1 import client_registration_service_pb2 as registration
@@ -80,7 +81,9 @@ class Opening:
         structlog.contextvars.bind_contextvars(request_id=adopted)
         log = _log.bind(shop_id=shop.shop_id, state=shop.state.value)
         try:
+            crash_point("shops", shop.state, "call")
             after = await self._steps[shop.state](shop)
+            crash_point("shops", shop.state, "record")
         except GatewayError as error:
             log.warning("a shop's opening is delayed", code=error.code, reason=error.reason, attempt=shop.attempts + 1)
             after = self._postponed(shop, self._pauses.failure)

@@ -2,13 +2,22 @@
 
 from collections.abc import Callable
 
+from sqlalchemy import Connection
+
 from authserver.errors import InvalidClientMetadata
-from authserver.register_client import Registration, find_owned_client, register_client, rotate_client_secret
+from authserver.register_client import (
+    Credentials,
+    Registration,
+    find_owned_client,
+    register_client,
+    rotate_client_secret,
+)
 from authserver.scopes import format_scope
 from authserver.servicers.tokens import CLIENT_CREDENTIALS
 from authserver.software_statements import StatementIssuer, verify_statement
 from authserver.store import NAME_LENGTH, Client
 from mesh.access.descriptors import client_type_number
+from mesh.crash_points import crash_point
 from mesh.database import Database
 from mesh.interceptors.private_token import current_caller
 from mesh.interceptors.wrapping import Context
@@ -47,9 +56,14 @@ class ClientRegistrationServiceServicer(client_registration_service_pb2_grpc.Cli
             raise InvalidClientMetadata(f"grant_types must be [{CLIENT_CREDENTIALS}]")
         statement = verify_statement(request.software_statement, self._issuers, self._audience, now)
         registration = Registration(statement, name, request.scope)
-        credentials = await self._database.run(
-            lambda connection: register_client(connection, self._pepper, caller, registration, to_ms(now))
-        )
+
+        def register(connection: Connection) -> Credentials:
+            registered = register_client(connection, self._pepper, caller, registration, to_ms(now))
+            crash_point("authserver", "RegisterClient", "commit")
+            return registered
+
+        credentials = await self._database.run(register)
+        crash_point("authserver", "RegisterClient", "answer")
         return pb.RegisterClientResponse(
             client=_message(credentials.client), client_secret=credentials.client_secret, client_secret_expires_at=0
         )

@@ -6,6 +6,7 @@ from typing import TypeAlias, TypeVar
 from google.protobuf.message import Message
 from sqlalchemy import Connection
 
+from mesh.crash_points import crash_point
 from mesh.database import Database
 from payments.store.tables import idempotency
 from sekisho.payments.v1 import partner_application_service_pb2, payment_service_pb2, wallet_service_pb2
@@ -41,9 +42,10 @@ async def once(
         RequestIdReused: If the owner used the id for another method or with another body.
 
     """
+    name = request.DESCRIPTOR.name
 
     def work(connection: Connection) -> M:
-        return idempotency.once(
+        response = idempotency.once(
             connection,
             owner=owner,
             request_id=request.request_id,
@@ -51,5 +53,9 @@ async def once(
             answer=answer,
             effect=lambda: effect(connection),
         )
+        crash_point("payments", name, "commit")
+        return response
 
-    return await database.run(work)
+    response = await database.run(work)
+    crash_point("payments", name, "answer")
+    return response
