@@ -37,6 +37,10 @@ check: $(VENV)/dev.stamp ## Run the checks: contracts, generated code, style, ty
 	$(BIN)/deptry .
 	$(BIN)/vulture
 
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## Measure, each figure beside its baseline in the same run
+	@$(BIN)/python -m bench
+
 .PHONY: format
 format: $(VENV)/dev.stamp ## Format code and contracts
 	$(BIN)/buf format --write

