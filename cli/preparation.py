@@ -1,11 +1,7 @@
 """Makes a home ready to run: certificates, keys, configurations, schemas, and the first clients."""
 
 import json
-import socket
 import time
-from collections.abc import Mapping
-from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +11,11 @@ from sqlalchemy import Connection
 from authserver import store as auth_store
 from authserver.provision_client import provision_master, provision_staff
 from authserver.register_client import Credentials
+from cli.configurations import HOST, Ports, configurations
 from cli.home import Home, MeshAddresses, read_credentials
-from mesh import migrations, pki, signed_jwt, tls
+from mesh import migrations, pki, signed_jwt
 from mesh.access.descriptors import own_contracts, read_methods
-from mesh.access.rules import ALL_CLIENT_TYPES, ClientType
+from mesh.access.rules import ClientType
 from mesh.config import ConfigError
 from mesh.database import Database
 from mesh.secret_files import create_key, read_key, write_private
@@ -26,41 +23,7 @@ from mesh.timestamps import to_ms
 
 MIGRATED = ("authserver", "payments", "shops")
 
-_HOST = "127.0.0.1"
-_AUTH_ISSUER = "https://authserver.sekisho.internal"
-_STATEMENT_ISSUER = "https://payments.sekisho.internal"
 _PLATFORM_ID = "shops"
-_BACKEND_SERVICES = {
-    "authserver": ("TokenService", "ClientRegistrationService", "KeyService"),
-    "payments": (
-        "PartnerApplicationService",
-        "PartnerReviewService",
-        "PaymentService",
-        "WalletService",
-        "LedgerService",
-    ),
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Ports:
-    """The port of each service."""
-
-    gateway: int
-    shops: int
-    authserver: int
-    payments: int
-
-    @classmethod
-    def choose(cls, first: int) -> "Ports":
-        """Return four ports from `first` on; four free ones for 0."""
-        if first:
-            return cls(first, first + 1, first + 2, first + 3)
-        with ExitStack() as held:  # all at once, so that they differ
-            sockets = [held.enter_context(socket.socket()) for _ in range(4)]
-            for each in sockets:
-                each.bind((_HOST, 0))
-            return cls(*(each.getsockname()[1] for each in sockets))
 
 
 def prepare(home: Home, ports: Ports, databases: str | None) -> MeshAddresses:
@@ -81,14 +44,14 @@ def prepare(home: Home, ports: Ports, databases: str | None) -> MeshAddresses:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _issue_certificates(home)
     _create_keys(home)
-    for service, config in _configs(home, ports, databases).items():
+    for service, config in configurations(home, ports, databases).items():
         text = "# Written by `sekisho up`, anew at each start.\n" + yaml.safe_dump(config, sort_keys=False)
         (home.folder(service) / "config.yaml").write_text(text)
     for service in MIGRATED:
         migrate(service, home.database(service))
     addresses = MeshAddresses(
-        gateway=f"{_HOST}:{ports.gateway}",
-        shops=f"{_HOST}:{ports.shops}",
+        gateway=f"{HOST}:{ports.gateway}",
+        shops=f"{HOST}:{ports.shops}",
         ca=home.pki / "public-ca.pem",
         master_credentials=home.folder("shops") / "master-credentials.json",
         operator_credentials=home.credentials / "operator.json",
@@ -137,75 +100,6 @@ def _create_keys(home: Home) -> None:
         write_private(statement_key, signed_jwt.create_pem())
     jwk = signed_jwt.SigningKey.from_pem(statement_key.read_bytes()).public_jwk()
     (home.folder("authserver") / "payments-statement-keys.json").write_text(json.dumps({"keys": [jwk]}))
-
-
-def _configs(home: Home, ports: Ports, databases: str | None) -> Mapping[str, Mapping[str, Any]]:
-    pem = {name: str(home.pki / f"{name}.pem") for name in ("workload-ca", "public-ca")}
-
-    def certificate(name: str) -> dict[str, str]:
-        return {"certificate": str(home.pki / f"{name}.pem"), "private_key": str(home.pki / f"{name}-key.pem")}
-
-    def inside(workload: str, port: int) -> dict[str, str]:
-        return {"listen": f"{_HOST}:{port}", **certificate(workload), "client_ca": pem["workload-ca"]}
-
-    def channel(workload: str, to: str, port: int) -> dict[str, str]:
-        return {
-            "target": f"{_HOST}:{port}",
-            "ca": pem["workload-ca"],
-            "server_name": tls.dns_name(to),
-            **certificate(workload),
-        }
-
-    def database(service: str) -> str:
-        return databases.replace("{service}", service) if databases else f"sqlite:///{home.folder(service)}/database.db"
-
-    backend_ports = {"authserver": ports.authserver, "payments": ports.payments}
-    packages = {"authserver": "sekisho.auth.v1", "payments": "sekisho.payments.v1"}
-    return {
-        "authserver": {
-            "server": inside("authserver", ports.authserver),
-            "database": database("authserver"),
-            "issuer": _AUTH_ISSUER,
-            "audiences": list(backend_ports),
-            "key_encryption_key": "key-encryption-key",
-            "pepper": "pepper",
-            "statement_issuers": [{"iss": _STATEMENT_ISSUER, "jwks": "payments-statement-keys.json"}],
-        },
-        "payments": {
-            "server": inside("payments", ports.payments),
-            "database": database("payments"),
-            "auth": channel("payments", "authserver", ports.authserver),
-            "auth_issuer": _AUTH_ISSUER,
-            "statement_issuer": _STATEMENT_ISSUER,
-            "statement_key": "statement-key.pem",
-        },
-        "gateway": {
-            "listeners": [
-                {
-                    "name": "public",
-                    "server": {"listen": f"{_HOST}:{ports.gateway}", **certificate("gateway-public")},
-                    "client_types": sorted(map(str, ALL_CLIENT_TYPES)),
-                }
-            ],
-            "auth": channel("gateway", "authserver", ports.authserver),
-            "backends": [
-                {
-                    "name": name,
-                    "channel": channel("gateway", name, port),
-                    "services": [f"{packages[name]}.{service}" for service in _BACKEND_SERVICES[name]],
-                }
-                for name, port in backend_ports.items()
-            ],
-        },
-        "shops": {
-            "server": {"listen": f"{_HOST}:{ports.shops}", **certificate("shops-public")},
-            "database": database("shops"),
-            "gateway": {"target": f"{_HOST}:{ports.gateway}", "ca": pem["public-ca"]},
-            "master_credentials": "master-credentials.json",
-            "sealing_key": "sealing-key",
-            "token_key": "token-key",
-        },
-    }
 
 
 def _provision(home: Home, addresses: MeshAddresses) -> None:

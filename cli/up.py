@@ -9,9 +9,10 @@ from typing import Annotated, TypeVar
 import msgspec
 import typer
 
+from cli.configurations import Ports
 from cli.home import Home, MeshAddresses
 from cli.output import DEFAULT, HomeOption, JsonOption, console, print_json
-from cli.preparation import Ports, prepare
+from cli.preparation import prepare
 from cli.supervisor import Supervisor, supervised
 from mesh.config import ConfigError
 

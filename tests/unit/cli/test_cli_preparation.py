@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from authserver.config import AuthServerConfig
+from cli.configurations import Ports
 from cli.home import Home, read_credentials
-from cli.preparation import Ports, prepare, scopes_of
+from cli.preparation import prepare, scopes_of
 from gateway.config import GatewayConfig
 from gateway.policy import compile_routes
 from mesh.access.descriptors import own_contracts, read_methods

@@ -1,0 +1,147 @@
+"""The configurations that `sekisho up` writes for the services on this machine."""
+
+import socket
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from cli.home import Home
+from mesh import tls
+from mesh.access.rules import ALL_CLIENT_TYPES
+
+HOST = "127.0.0.1"
+
+_AUTH_ISSUER = "https://authserver.sekisho.internal"
+_STATEMENT_ISSUER = "https://payments.sekisho.internal"
+_BACKEND_SERVICES = {
+    "authserver": (
+        "sekisho.auth.v1.TokenService",
+        "sekisho.auth.v1.ClientRegistrationService",
+        "sekisho.auth.v1.KeyService",
+    ),
+    "payments": (
+        "sekisho.payments.v1.PartnerApplicationService",
+        "sekisho.payments.v1.PartnerReviewService",
+        "sekisho.payments.v1.PaymentService",
+        "sekisho.payments.v1.WalletService",
+        "sekisho.payments.v1.LedgerService",
+    ),
+}
+
+_Configuration: TypeAlias = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The port of each service."""
+
+    gateway: int
+    shops: int
+    authserver: int
+    payments: int
+
+    @classmethod
+    def choose(cls, first: int) -> "Ports":
+        """Return four ports from `first` on; four free ones for 0."""
+        if first:
+            return cls(first, first + 1, first + 2, first + 3)
+        with ExitStack() as held:  # all at once, so that they differ
+            sockets = [held.enter_context(socket.socket()) for _ in range(4)]
+            for each in sockets:
+                each.bind((HOST, 0))
+            return cls(*(each.getsockname()[1] for each in sockets))
+
+
+def configurations(home: Home, ports: Ports, databases: str | None) -> Mapping[str, _Configuration]:
+    """Return each service's configuration.
+
+    Args:
+        home: Where certificates, keys and SQLite databases lie.
+        ports: Where the services listen.
+        databases: The URL of the services' databases, with `{service}` in place of each one's name; None for SQLite
+            under the home.
+
+    """
+
+    def database(service: str) -> str:
+        return databases.replace("{service}", service) if databases else f"sqlite:///{home.folder(service)}/database.db"
+
+    return {
+        "authserver": _authserver(home, ports, database("authserver")),
+        "payments": _payments(home, ports, database("payments")),
+        "gateway": _gateway(home, ports),
+        "shops": _shops(home, ports, database("shops")),
+    }
+
+
+def _authserver(home: Home, ports: Ports, database: str) -> _Configuration:
+    return {
+        "server": _inside(home, "authserver", ports.authserver),
+        "database": database,
+        "issuer": _AUTH_ISSUER,
+        "audiences": list(_BACKEND_SERVICES),
+        "key_encryption_key": "key-encryption-key",
+        "pepper": "pepper",
+        "statement_issuers": [{"iss": _STATEMENT_ISSUER, "jwks": "payments-statement-keys.json"}],
+    }
+
+
+def _payments(home: Home, ports: Ports, database: str) -> _Configuration:
+    return {
+        "server": _inside(home, "payments", ports.payments),
+        "database": database,
+        "auth": _channel(home, "payments", "authserver", ports.authserver),
+        "auth_issuer": _AUTH_ISSUER,
+        "statement_issuer": _STATEMENT_ISSUER,
+        "statement_key": "statement-key.pem",
+    }
+
+
+def _gateway(home: Home, ports: Ports) -> _Configuration:
+    backend_ports = {"authserver": ports.authserver, "payments": ports.payments}
+    return {
+        "listeners": [
+            {
+                "name": "public",
+                "server": {"listen": f"{HOST}:{ports.gateway}", **_certificate(home, "gateway-public")},
+                "client_types": sorted(map(str, ALL_CLIENT_TYPES)),
+            }
+        ],
+        "auth": _channel(home, "gateway", "authserver", ports.authserver),
+        "backends": [
+            {"name": name, "channel": _channel(home, "gateway", name, port), "services": list(_BACKEND_SERVICES[name])}
+            for name, port in backend_ports.items()
+        ],
+    }
+
+
+def _shops(home: Home, ports: Ports, database: str) -> _Configuration:
+    return {
+        "server": {"listen": f"{HOST}:{ports.shops}", **_certificate(home, "shops-public")},
+        "database": database,
+        "gateway": {"target": f"{HOST}:{ports.gateway}", "ca": str(home.pki / "public-ca.pem")},
+        "master_credentials": "master-credentials.json",
+        "sealing_key": "sealing-key",
+        "token_key": "token-key",
+    }
+
+
+def _inside(home: Home, workload: str, port: int) -> _Configuration:
+    """Return how a workload listens inside the company: by mTLS."""
+    certificate = _certificate(home, workload)
+    return {"listen": f"{HOST}:{port}", **certificate, "client_ca": str(home.pki / "workload-ca.pem")}
+
+
+def _channel(home: Home, workload: str, to: str, port: int) -> _Configuration:
+    """Return how a workload calls another one: by mTLS."""
+    return {
+        "target": f"{HOST}:{port}",
+        "ca": str(home.pki / "workload-ca.pem"),
+        "server_name": tls.dns_name(to),
+        **_certificate(home, workload),
+    }
+
+
+def _certificate(home: Home, name: str) -> _Configuration:
+    return {"certificate": str(home.pki / f"{name}.pem"), "private_key": str(home.pki / f"{name}-key.pem")}
