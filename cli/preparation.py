@@ -26,7 +26,7 @@ MIGRATED = ("authserver", "payments", "shops")
 _PLATFORM_ID = "shops"
 
 
-def prepare(home: Home, ports: Ports, databases: str | None) -> MeshAddresses:
+def prepare(home: Home, ports: Ports, databases: str | None = None) -> MeshAddresses:
     """Write all that the services need under the home, keeping keys, databases and credentials that are there.
 
     Args:
