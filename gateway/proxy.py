@@ -1,7 +1,7 @@
 """Hands calls of all four kinds on to the backends, byte for byte: no message is ever parsed."""
 
 import asyncio
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, NoReturn, TypeAlias
 
@@ -16,14 +16,15 @@ from mesh.interceptors.wrapping import Context, Handler
 
 # What opens a call to a backend: a multi-callable of grpc.aio; the type of what it returns differs with the kind.
 _Open: TypeAlias = Callable[..., Any]
-_Forward: TypeAlias = Callable[[AsyncIterable[bytes], Context], Awaitable[bytes | None]]
+_Forward: TypeAlias = Callable[[object, Context], Awaitable[bytes | None]]
 
 
 class Proxy(grpc.GenericRpcHandler):
     """Handles the methods of the backends.
 
     If a handler takes one message, grpc.aio never answers a call that ends before its message is whole. So each handler
-    here takes a stream, and reads one message itself where the method takes one.
+    here takes a stream, and reads one message itself where the method takes one. It reads by the context: the iterator
+    that grpc.aio offers too costs each call a task more, and can't be read again after its end.
 
     Args:
         routes: The methods to hand on.
@@ -47,18 +48,16 @@ class Proxy(grpc.GenericRpcHandler):
 
 def _handler(route: Route, channel: grpc.aio.Channel, timeout_seconds: float) -> Handler:
     method = route.method
-    if method.client_streaming and method.server_streaming:
+    if method.client_streaming:  # the answers of both kinds look the same on the wire, and the ends count them
         return grpc.stream_stream_rpc_method_handler(_stream_stream(channel.stream_stream(method.path)))
-    if method.client_streaming:
-        return grpc.stream_unary_rpc_method_handler(_stream_unary(channel.stream_unary(method.path)))
     if method.server_streaming:
         return grpc.stream_stream_rpc_method_handler(_unary_stream(channel.unary_stream(method.path), timeout_seconds))
     return grpc.stream_unary_rpc_method_handler(_unary_unary(channel.unary_unary(method.path), timeout_seconds))
 
 
 def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
-    async def forward(requests: AsyncIterable[bytes], context: Context) -> bytes:
-        request = await _only(requests, timeout_seconds)
+    async def forward(_requests: object, context: Context) -> bytes:
+        request = await _only(context, timeout_seconds)
         remaining = context.time_remaining()
         timeout = timeout_seconds if remaining is None else min(remaining, timeout_seconds)
         call = opens(request, metadata=_metadata(context), timeout=timeout)
@@ -68,45 +67,34 @@ def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
 
 
 def _unary_stream(opens: _Open, timeout_seconds: float) -> _Forward:
-    async def forward(requests: AsyncIterable[bytes], context: Context) -> None:
-        request = await _only(requests, timeout_seconds)
-        async with _open_stream(opens(request, metadata=_metadata(context), timeout=context.time_remaining())) as call:
+    async def forward(_requests: object, context: Context) -> None:
+        request = await _only(context, timeout_seconds)
+        call = opens(request, metadata=_metadata(context), timeout=context.time_remaining())
+        async with _open_stream(call):
             await _relay_responses(call, context)
-
-    return forward
-
-
-def _stream_unary(opens: _Open) -> _Forward:
-    async def forward(requests: AsyncIterable[bytes], context: Context) -> bytes:
-        async with (
-            _open_stream(opens(metadata=_metadata(context), timeout=context.time_remaining())) as call,
-            _pumping(requests, call),
-        ):
-            return await _relay_response(call, context)
 
     return forward
 
 
 def _stream_stream(opens: _Open) -> _Forward:
-    async def forward(requests: AsyncIterable[bytes], context: Context) -> None:
-        async with (
-            _open_stream(opens(metadata=_metadata(context), timeout=context.time_remaining())) as call,
-            _pumping(requests, call),
-        ):
+    async def forward(_requests: object, context: Context) -> None:
+        call = opens(metadata=_metadata(context), timeout=context.time_remaining())
+        async with _open_stream(call), _pumping(context, call):
             await _relay_responses(call, context)
 
     return forward
 
 
-async def _only(requests: AsyncIterable[bytes], seconds: float) -> bytes:
+async def _only(context: Context, seconds: float) -> bytes:
     """Return the one message of a call that takes one."""
     try:
         async with asyncio.timeout(seconds):
-            async for request in requests:
-                return request
+            request: bytes | object = await context.read()
     except TimeoutError:
-        pass
-    raise IncompleteRequest("the call has no whole message")
+        request = grpc.aio.EOF
+    if not isinstance(request, bytes):
+        raise IncompleteRequest("the call has no whole message")
+    return request
 
 
 def _metadata(context: Context) -> tuple[tuple[str, str | bytes], ...]:
@@ -115,11 +103,11 @@ def _metadata(context: Context) -> tuple[tuple[str, str | bytes], ...]:
 
 
 @asynccontextmanager
-async def _open_stream(call: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - a call of grpc.aio, of any kind
+async def _open_stream(call: Any) -> AsyncIterator[None]:  # noqa: ANN401 - a call of grpc.aio, of any kind
     """End the backend's call with the caller's, however that ends, and both when the access token expires."""
     try:
         async with asyncio.timeout_at(current_admission().access_until):
-            yield call
+            yield
     except TimeoutError as error:
         raise TokenExpired("the access token has expired; take a new one, and resume") from error
     finally:
@@ -127,26 +115,34 @@ async def _open_stream(call: Any) -> AsyncIterator[Any]:  # noqa: ANN401 - a cal
 
 
 @asynccontextmanager
-async def _pumping(requests: AsyncIterable[bytes], call: Any) -> AsyncIterator[None]:  # noqa: ANN401 - as above
-    """Hand the caller's messages on beside what happens in the context.
-
-    Each is written before the next is read, so a backend that reads slowly slows the caller down, not the gateway.
-    """
-
-    async def pump() -> None:
-        # A backend that ended the call takes no more messages; how it ended comes with the answer.
-        with suppress(asyncio.InvalidStateError, grpc.aio.AioRpcError):
-            async for message in requests:
-                await call.write(message)
-            await call.done_writing()
-
-    task = asyncio.create_task(pump())
+async def _pumping(context: Context, call: Any) -> AsyncIterator[None]:  # noqa: ANN401 - as above
+    """Hand the caller's messages on beside what happens in the context manager."""
+    handler = asyncio.current_task()
+    task = asyncio.create_task(_pump(context, call, lambda: bool(handler and handler.cancelling())))
     try:
         yield
     finally:
         task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        await asyncio.wait([task])
+
+
+async def _pump(context: Context, call: Any, cancelled: Callable[[], bool]) -> None:  # noqa: ANN401 - as above
+    """Hand the caller's messages on, and that there are no more.
+
+    Each is written before the next is read, so a backend that reads slowly slows the caller down, not the gateway.
+    """
+    # A side that ended the call ends this; how it ended comes with the answers.
+    with suppress(grpc.aio.AioRpcError, grpc.aio.BaseError):
+        await call.wait_for_connection()
+        # Not `call.write`: when one fails, it puts a status of its own over the one that the backend gave.
+        core = call._cython_call  # noqa: SLF001 - see above
+        while (message := await context.read()) is not grpc.aio.EOF:
+            await core.send_serialized_message(message)
+        # For grpc.aio a call that breaks off ends like one that is complete. The difference must not be lost: the
+        # backend would take a part for the whole. Of a broken one, the handler hears before a second read returns.
+        await context.read()
+        if not cancelled():
+            await core.send_receive_close()
 
 
 async def _relay_response(call: Any, context: Context) -> bytes:  # noqa: ANN401 - as above

@@ -110,17 +110,19 @@ class SharedCommits:
 
 def _run_in_savepoint(connection: Connection, unit: _Unit) -> Callable[[], None]:
     """Run a unit; return what answers it once its batch is committed."""
-    savepoint = connection.begin_nested()
+    # By hand: SQLAlchemy compiles the statements of its own savepoints anew each time.
+    connection.exec_driver_sql("SAVEPOINT unit")
     try:
         result = unit.work(connection)
     except BaseException as error:
         if not _in_transaction(connection):
             # A full disk, for one, makes SQLite roll back everything: there is no savepoint left to go back to.
             raise _TransactionLost from error
-        savepoint.rollback()
+        connection.exec_driver_sql("ROLLBACK TO unit")
+        connection.exec_driver_sql("RELEASE unit")
         failure = error
         return lambda: unit.future.set_exception(failure)
-    savepoint.commit()
+    connection.exec_driver_sql("RELEASE unit")
     return lambda: unit.future.set_result(result)
 
 

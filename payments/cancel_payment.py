@@ -6,6 +6,7 @@ from sqlalchemy import Connection
 
 from payments import payment_postings
 from payments.payment_states import Payment, cancel
+from payments.store.events import record_event
 from payments.store.ledger import post
 from payments.store.payments import get_payment, update_payment
 
@@ -24,4 +25,5 @@ def cancel_payment(
     after = cancel(before, now)
     update_payment(connection, after)
     post(connection, [payment_postings.cancellation(new_id("ltx"), after)])
+    record_event(connection, after)  # last: it locks the partner's row until the commit
     return after

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from payments import payment_postings
 from payments.money import Money
 from payments.payment_states import Payment, capture
+from payments.store.events import record_event
 from payments.store.ledger import post
 from payments.store.payments import get_payment, update_payment
 
@@ -34,4 +35,5 @@ def capture_payment(
     after = capture(before, amount, now)
     update_payment(connection, after)
     post(connection, [payment_postings.capture(new_id("ltx"), after)])
+    record_event(connection, after)  # last: it locks the partner's row until the commit
     return after

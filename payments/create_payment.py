@@ -8,6 +8,7 @@ from sqlalchemy import Connection
 from payments import payment_codes, payment_postings
 from payments.money import Money
 from payments.payment_states import Payment, PaymentState, capture
+from payments.store.events import record_event
 from payments.store.ledger import post
 from payments.store.payments import insert_payment
 from payments.store.wallets import get_code, use_code
@@ -55,6 +56,7 @@ def create_payment(connection: Connection, asked: NewPayment, *, now: int, new_i
     insert_payment(connection, payment)
     post(connection, booked)
     use_code(connection, code.code_digest, payment.payment_id)
+    record_event(connection, payment)  # last: it locks the partner's row until the commit
     return payment
 
 

@@ -7,6 +7,7 @@ from sqlalchemy import Connection
 from payments import payment_postings
 from payments.money import Money
 from payments.payment_states import Payment, refund
+from payments.store.events import record_event
 from payments.store.ledger import post
 from payments.store.payments import get_payment, update_payment
 
@@ -33,4 +34,5 @@ def refund_payment(
     after = refund(before, amount, now)
     update_payment(connection, after)
     post(connection, [payment_postings.refund(new_id("ltx"), before, after)])
+    record_event(connection, after)  # last: it locks the partner's row until the commit
     return after

@@ -1,5 +1,6 @@
 """Wires the payments service together."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -11,6 +12,7 @@ from mesh.config import ConfigError
 from mesh.database import Database
 from mesh.interceptors.peers import PeerInterceptor
 from mesh.interceptors.private_token import PrivateTokenInterceptor
+from mesh.lifecycle import forever
 from mesh.migrations import require_current
 from mesh.private_tokens import PrivateTokenVerifier
 from mesh.published_keys import PublishedKeys
@@ -23,6 +25,7 @@ from payments.servicers.partner_applications import PartnerApplicationServiceSer
 from payments.servicers.partner_reviews import PartnerReviewServiceServicer
 from payments.servicers.payments import PaymentServiceServicer
 from payments.servicers.wallets import WalletServiceServicer
+from payments.servicers.watches import Watches
 from payments.software_statements import StatementSigner
 from sekisho.payments.v1 import (
     ledger_service_pb2_grpc,
@@ -32,6 +35,7 @@ from sekisho.payments.v1 import (
     wallet_service_pb2_grpc,
 )
 
+_EVENTS_LOOK_SECONDS = 0.5
 _GATEWAY = frozenset({"gateway"})
 
 # Which workloads may call which service.
@@ -60,7 +64,10 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
         stack.push_async_callback(auth.close)
         contracts = own_contracts()
         verifier = PrivateTokenVerifier(PublishedKeys(auth), config.auth_issuer, config.audience, time.time)
-        services = _services(config, database)
+        watches = Watches(
+            database, config.server.max_concurrent_calls // 2
+        )  # the rest is for calls that end by themselves
+        services = _services(config, database, watches)
         names = [service.name for service in services]
         interceptors = [
             PeerInterceptor(PEERS, names),  # first: other workloads learn nothing about tokens
@@ -69,10 +76,18 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
         server = Server(config.server, services, interceptors, contracts=contracts, reflected=names)
         stack.push_async_callback(server.stop)
         await server.start()
+        looking = asyncio.create_task(forever(watches.look, _EVENTS_LOOK_SECONDS, asyncio.Event()))
+        stack.push_async_callback(_cancel, looking)
+        stack.callback(watches.stop)  # first: no other call lasts until its caller has had enough
         yield server
 
 
-def _services(config: PaymentsConfig, database: Database) -> list[Service]:
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _services(config: PaymentsConfig, database: Database, watches: Watches) -> list[Service]:
     signer = StatementSigner(_signing_key(config.statement_key), config.statement_issuer, config.auth_issuer)
     return [
         Service(
@@ -88,7 +103,7 @@ def _services(config: PaymentsConfig, database: Database) -> list[Service]:
         Service(
             "sekisho.payments.v1.PaymentService",
             payment_service_pb2_grpc.add_PaymentServiceServicer_to_server,
-            PaymentServiceServicer(database, config.fee_basis_points, time.time),
+            PaymentServiceServicer(database, config.fee_basis_points, time.time, watches),
         ),
         Service(
             "sekisho.payments.v1.WalletService",

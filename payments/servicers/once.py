@@ -1,13 +1,15 @@
 """Requests that have one effect, however often they are sent."""
 
 from collections.abc import Callable
-from typing import TypeAlias, TypeVar
+from functools import partial
+from typing import NoReturn, TypeAlias, TypeVar
 
 from google.protobuf.message import Message
 from sqlalchemy import Connection
 
 from mesh.crash_points import crash_point
 from mesh.database import Database
+from mesh.errors import ServiceError
 from payments.store.tables import idempotency
 from sekisho.payments.v1 import partner_application_service_pb2, payment_service_pb2, wallet_service_pb2
 
@@ -44,7 +46,7 @@ async def once(
     """
     name = request.DESCRIPTOR.name
 
-    def work(connection: Connection) -> M:
+    def work(connection: Connection, effect: Callable[[Connection], M]) -> M:
         response = idempotency.once(
             connection,
             owner=owner,
@@ -56,6 +58,18 @@ async def once(
         crash_point("payments", name, "commit")
         return response
 
-    response = await database.run(work)
+    try:
+        response = await database.run(partial(work, effect=effect))
+    except ServiceError as error:
+        # On PostgreSQL the same request may have run beside this one, and its effect be what this one was refused for.
+        # Then its answer is there by now.
+        response = await database.read(partial(work, effect=_refuse_with(error)))
     crash_point("payments", name, "answer")
     return response
+
+
+def _refuse_with(error: ServiceError) -> Callable[[Connection], NoReturn]:
+    def refuse(_connection: Connection) -> NoReturn:
+        raise error
+
+    return refuse

@@ -17,8 +17,11 @@ from payments.capture_payment import capture_payment
 from payments.create_payment import NewPayment, create_payment
 from payments.payment_states import Payment
 from payments.refund_payment import refund_payment
+from payments.servicers.cursors import decode_cursor, encode_cursor, invalid_cursor
 from payments.servicers.messages import check_id, money_message, optional_amount, payment_message, required_amount
 from payments.servicers.once import IdentifiedRequest, once
+from payments.servicers.watches import Watch, Watches
+from payments.store.events import count_events, list_events
 from payments.store.ledger import balances_of_partner
 from payments.store.payments import get_payment, list_payments
 from sekisho.payments.v1 import payment_service_pb2 as pb
@@ -26,6 +29,7 @@ from sekisho.payments.v1 import payment_service_pb2_grpc as pb_grpc
 
 _CODE_LENGTH = 64
 _DESCRIPTION_LENGTH = 200
+_EVENTS_AT_ONCE = 100
 
 _StepRequest: TypeAlias = pb.CapturePaymentRequest | pb.CancelPaymentRequest | pb.RefundPaymentRequest
 
@@ -37,12 +41,14 @@ class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
         database: Where they are kept.
         fee_basis_points: The fee on new payments, in hundredths of a percent.
         clock: Seconds since the epoch.
+        watches: Those of this server.
 
     """
 
-    def __init__(self, database: Database, fee_basis_points: int, clock: Callable[[], float]) -> None:
+    def __init__(self, database: Database, fee_basis_points: int, clock: Callable[[], float], watches: Watches) -> None:
         """Serve from a database."""
         self._database = database
+        self._watches = watches
         self._fee_basis_points = fee_basis_points
         self._clock = clock
 
@@ -122,6 +128,23 @@ class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
         rows, next_page_token = page.cut(rows, "payment_id")
         return pb.ListPaymentsResponse(payments=map(payment_message, rows), next_page_token=next_page_token)
 
+    # A coroutine that writes, not a generator that yields: a call that is canceled while the client takes nothing would
+    # leave a generator open until it is collected.
+    async def WatchPayments(  # type: ignore[override]  # grpc.aio takes both; the generated type knows one
+        self, request: pb.WatchPaymentsRequest, context: Context
+    ) -> None:
+        """Send every change after the cursor, and then each new one, until the caller ends the call."""
+        partner_id = current_caller().partner_id
+        position = decode_cursor(partner_id, request.cursor)
+        with self._watches.open(partner_id, position) as watch:
+            counts = await self._database.read(lambda connection: count_events(connection, [partner_id]))
+            if position > counts.get(partner_id, 0):
+                raise invalid_cursor()
+            await context.send_initial_metadata(())  # tells the caller that it watches, even if nothing happens yet
+            while True:
+                await watch.news()
+                await self._send_events(partner_id, watch, context)
+
     async def GetBalance(self, _request: pb.GetBalanceRequest, _context: Context) -> pb.Balance:
         """Get what the payment company owes the partner."""
         partner_id = current_caller().partner_id
@@ -132,13 +155,27 @@ class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
         self, partner_id: str, request: IdentifiedRequest, step: Callable[[Connection, int], Payment]
     ) -> pb.Payment:
         """Take a step of a payment, at the time in milliseconds that it is handed; or give the answer that it got."""
-        return await once(
+        answer = await once(
             self._database,
             partner_id,
             request,
             pb.Payment,
             lambda connection: payment_message(step(connection, to_ms(self._clock()))),
         )
+        self._watches.wake(partner_id)
+        return answer
+
+    async def _send_events(self, partner_id: str, watch: Watch, context: Context) -> None:
+        """Send the next events, each once the client has taken those before; there may be more afterwards."""
+        events = await self._database.read(
+            lambda connection: list_events(connection, partner_id, watch.position, _EVENTS_AT_ONCE)
+        )
+        for event in events:
+            cursor = encode_cursor(partner_id, event.sequence)
+            await context.write(pb.WatchPaymentsResponse(cursor=cursor, payment=payment_message(event.payment)))
+            watch.position = event.sequence
+        if len(events) == _EVENTS_AT_ONCE:
+            watch.wake()
 
 
 def _step_fields(request: _StepRequest) -> Fields:

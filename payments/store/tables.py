@@ -32,6 +32,8 @@ partners = Table(
     Column("partner_id", String(40), primary_key=True),
     Column("platform_id", String(40), nullable=False),
     Column("create_time", BigInteger, nullable=False),
+    # How many payment events there are; the row's lock puts those of concurrent transactions in order.
+    Column("event_count", BigInteger, nullable=False, server_default="0"),
 )
 
 applications = Table(
@@ -88,6 +90,23 @@ payments = Table(
     CheckConstraint("(state = 'REFUNDED') = (captured > 0 AND refunded = captured)", "payment_refund_state"),
     CheckConstraint("fee_basis_points BETWEEN 0 AND 10000", "payment_fee"),
     Index("payments_of_partner", "partner_id", "payment_id"),
+)
+
+payment_events = Table(
+    "payment_events",
+    METADATA,
+    Column("partner_id", String(40), ForeignKey("partners.partner_id"), primary_key=True),
+    Column("sequence", BigInteger, primary_key=True, autoincrement=False),
+    Column("payment_id", String(40), ForeignKey("payments.payment_id"), nullable=False),
+    # What may change of a payment, as it was then.
+    Column("state", String(20), nullable=False),
+    Column("captured", BigInteger, nullable=False),
+    Column("refunded", BigInteger, nullable=False),
+    Column("update_time", BigInteger, nullable=False),
+    CheckConstraint("sequence >= 1", "event_sequence"),
+    CheckConstraint("state IN ('AUTHORIZED', 'CAPTURED', 'CANCELED', 'REFUNDED')", "event_state"),
+    CheckConstraint("refunded BETWEEN 0 AND captured", "event_refunded"),
+    sqlite_with_rowid=False,  # rows lie in the key itself: half the pages to write
 )
 
 payment_codes = Table(

@@ -6,10 +6,10 @@ import ssl
 import struct
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY = 0, 1, 3, 4, 7
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 STREAM = 1
 PATIENCE_SECONDS = 20
@@ -48,14 +48,21 @@ def grpc_message(body: bytes, *, compressed: bool = False) -> bytes:
     return struct.pack(">?I", compressed, len(body)) + body
 
 
-async def post(port: int, ca: Path, path: str, headers: Headers = (), data: bytes | None = None) -> Answer:
-    """Call a method with any headers and any bytes; without data the call stays open on this side."""
+async def post(
+    port: int, ca: Path, path: str, headers: Headers = (), data: bytes | None = None, *, open_data: bytes = b""
+) -> Answer:
+    """Call a method with any headers and any bytes; without data the call stays open on this side.
+
+    The bytes of `open_data` come first, and don't end the call on this side.
+    """
     context = ssl.create_default_context(cafile=str(ca))
     context.set_alpn_protocols(["h2"])
     reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
     try:
         writer.write(_PREFACE + _frame(SETTINGS, 0, 0, _NO_DYNAMIC_TABLE))
         writer.write(_frame(HEADERS, END_HEADERS, STREAM, _block([*_request_headers(path), *headers])))
+        if open_data:
+            writer.write(_frame(DATA, 0, STREAM, open_data))
         if data is not None:
             writer.write(_frame(DATA, END_STREAM, STREAM, data))
         async with asyncio.timeout(PATIENCE_SECONDS):
@@ -119,9 +126,6 @@ def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 @asynccontextmanager
 async def answering(folder: Path, workload: str, frames: Sequence[Frame]) -> AsyncIterator[int]:
     """Answer every call with the same frames, whatever they are, as a workload; the port comes out."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(folder / f"{workload}.pem", folder / f"{workload}-key.pem")
-    context.set_alpn_protocols(["h2"])
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
@@ -137,9 +141,60 @@ async def answering(folder: Path, workload: str, frames: Sequence[Frame]) -> Asy
                     writer.writelines(_frame(frame.kind, frame.flags, stream, frame.payload) for frame in frames)
         writer.transport.abort()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=_server_context(folder, workload))
     async with server:
         yield server.sockets[0].getsockname()[1]
+
+
+@dataclass
+class Recorder:
+    """A server that answers no call; `half_closed` and `broken_off` count what its callers did."""
+
+    port: int = 0
+    half_closed: int = 0
+    broken_off: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+    data: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
+            await reader.readexactly(len(_PREFACE))
+            writer.write(_frame(SETTINGS, 0, 0, b""))
+            while True:
+                head = await reader.readexactly(9)
+                payload = await reader.readexactly(int.from_bytes(head[:3]))
+                kind, flags, stream = head[3], head[4], int.from_bytes(head[5:])
+                if kind in {SETTINGS, PING} and not flags & ACK:
+                    writer.write(_frame(kind, ACK, 0, payload if kind == PING else b""))
+                self._count(kind, flags)
+                if kind == DATA and payload:
+                    credit = len(payload).to_bytes(4)
+                    writer.write(_frame(WINDOW_UPDATE, 0, 0, credit) + _frame(WINDOW_UPDATE, 0, stream, credit))
+        writer.transport.abort()
+
+    def _count(self, kind: int, flags: int) -> None:
+        if kind == DATA:
+            self.data.release()
+        if kind in {DATA, HEADERS} and flags & END_STREAM:
+            self.half_closed += 1
+        if kind == RST_STREAM:
+            self.broken_off.release()
+
+
+@asynccontextmanager
+async def recording(folder: Path, workload: str) -> AsyncIterator[Recorder]:
+    """Take calls as a workload, and answer none."""
+    recorder = Recorder()
+    server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0, ssl=_server_context(folder, workload))
+    async with server:
+        recorder.port = server.sockets[0].getsockname()[1]
+        yield recorder
+
+
+def _server_context(folder: Path, workload: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(folder / f"{workload}.pem", folder / f"{workload}-key.pem")
+    context.set_alpn_protocols(["h2"])
+    return context
 
 
 def response_headers(headers: Headers, *, last: bool = False) -> Frame:

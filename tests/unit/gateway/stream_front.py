@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import msgspec
 
 from gateway.checkpoint import Checkpoint
 from gateway.exchange import TokenExchange
@@ -20,6 +21,7 @@ from mesh.access.rules import PUBLIC, ClientType, MethodRule
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig, ServerConfig
 from mesh.server import Server
+from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, Metadata, MtlsServer, started
 from tests.unit.gateway.front import PATIENCE_SECONDS, TOKEN
 
@@ -43,10 +45,7 @@ async def echo(context: Any) -> None:
 
 
 class StreamBackend(MtlsServer):
-    """Handles calls of every kind by `handle`, which reads and writes by the context, and tells what becomes of them.
-
-    A call is cancelled, for a backend, if its handler is cancelled; how many were is in `cancelled`.
-    """
+    """Handles calls of every kind by `handle`, which reads and writes by the context."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "payments")
@@ -65,7 +64,7 @@ class StreamBackend(MtlsServer):
         self.begun.set()
         try:
             await self.handle(context)
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, grpc.aio.InternalError):  # the latter, if the end finds it writing
             self.cancelled.set()
             raise
         finally:
@@ -99,7 +98,7 @@ class StreamFront:
         channel: grpc.aio.Channel | None = None,
         timeout: float | None = PATIENCE_SECONDS,
     ) -> Any:
-        """Open a call. A method that takes a stream gets an iterator as its request, or None: the test writes."""
+        """Open a call. A method that takes a stream wants an iterator; if it gets none, the test is to write."""
         channel = channel or self.channel
         opens: Mapping[tuple[bool, bool], Callable[..., Any]] = {
             (False, False): channel.unary_unary,
@@ -109,15 +108,21 @@ class StreamFront:
         }
         bearer = () if method is OPEN else (("authorization", f"Bearer {TOKEN}"),)
         multi_callable = opens[method.client_streaming, method.server_streaming](method.path)
-        request = (request or None) if method.client_streaming else request
+        if method.client_streaming == isinstance(request, bytes):
+            request = None if method.client_streaming else b""
         return multi_callable(request, metadata=(*metadata, *bearer), timeout=timeout)
+
+    async def post(self, method: Method, data: bytes | None = None, *, open_data: bytes = b"") -> raw_http2.Answer:
+        """Call by raw HTTP/2; without data the call stays open on this side."""
+        bearer = [(b"authorization", f"Bearer {TOKEN}".encode())]
+        ca = self.folder / "public.pem"
+        return await raw_http2.post(self.server.port, ca, method.path, bearer, data, open_data=open_data)
 
     @asynccontextmanager
     async def caller(self, max_message_bytes: int = 4 * 1024 * 1024) -> AsyncIterator[grpc.aio.Channel]:
         """Open a connection of one's own."""
         target, ca = f"localhost:{self.server.port}", self.folder / "public.pem"
         config = ChannelConfig(target=target, ca=ca, max_message_bytes=max_message_bytes)
-        # Without an option of its own, a channel would share its connection with others of the same target.
         async with open_channel(config) as channel:
             yield channel
 
@@ -144,19 +149,10 @@ async def stream_front(
             await stack.enter_async_context(started(backend))
         else:
             backend.port = backend_port
-        limited = backend.channel_config("payments")
-        to_backend = await stack.enter_async_context(
-            open_channel(
-                ChannelConfig(
-                    target=limited.target,
-                    ca=limited.ca,
-                    server_name=limited.server_name,
-                    certificate=limited.certificate,
-                    private_key=limited.private_key,
-                    max_message_bytes=backend_max_message_bytes,
-                )
-            )
+        behind = msgspec.structs.replace(
+            backend.channel_config("payments"), max_message_bytes=backend_max_message_bytes
         )
+        to_backend = await stack.enter_async_context(open_channel(behind))
         to_auth = await stack.enter_async_context(open_channel(auth.channel_config("authserver")))
         routes = {method.path: Route(method, "payments") for method in (UNARY, DOWN, UP, BOTH, OPEN)}
         exchange = TokenExchange(to_auth, capacity=100, max_age_seconds=30.0, clock=time.monotonic)

@@ -1,7 +1,5 @@
-import sqlite3
-from pathlib import Path
-
 import pytest
+from sqlalchemy import create_engine, text
 
 from payments.ledger_check import LedgerCheck
 from tests.unit.payments.payments_world import World, yen
@@ -18,12 +16,30 @@ def busy(world: World) -> World:
     return world
 
 
-def damage(tmp_path: Path, statement: str) -> None:
-    """Change the file as no use case would: without its constraints."""
-    with sqlite3.connect(tmp_path / "payments.db") as connection:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        assert connection.execute(statement).rowcount == 1
-    connection.close()
+# On PostgreSQL, replication applies changes without asking foreign keys, and checks can only be dropped.
+WITHOUT_CONSTRAINTS = {
+    "sqlite": ["PRAGMA foreign_keys = OFF", "PRAGMA ignore_check_constraints = ON"],
+    "postgresql": [
+        "SET session_replication_role = replica",
+        """
+        DO $$ DECLARE found record; BEGIN
+          FOR found IN
+            SELECT conrelid::regclass AS its_table, conname FROM pg_constraint WHERE contype = 'c' AND conrelid <> 0
+          LOOP EXECUTE format('ALTER TABLE %s DROP CONSTRAINT %I', found.its_table, found.conname); END LOOP;
+        END $$
+        """,
+    ],
+}
+
+
+def damage(world: World, statement: str) -> None:
+    """Change a row as no use case would: without its constraints."""
+    engine = create_engine(world.database.engine.url)
+    with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for preparation in WITHOUT_CONSTRAINTS[engine.name]:
+            connection.execute(text(preparation))
+        assert connection.execute(text(statement)).rowcount == 1
+    engine.dispose()
 
 
 def kinds(world: World) -> set[str]:
@@ -100,13 +116,13 @@ ONE = "(owner_id, currency_code, kind, sequence) = (SELECT owner_id, currency_co
         ),
     ],
 )
-def test_a_damaged_row_is_found(busy: World, tmp_path: Path, statement: str, what: set[str]) -> None:
-    damage(tmp_path, statement)
+def test_a_damaged_row_is_found(busy: World, statement: str, what: set[str]) -> None:
+    damage(busy, statement)
     assert kinds(busy) == what
 
 
-def test_a_finding_says_what_is_wrong_where(busy: World, tmp_path: Path) -> None:
-    damage(tmp_path, "UPDATE ledger_accounts SET balance = 9 WHERE kind = 'WALLET'")
+def test_a_finding_says_what_is_wrong_where(busy: World) -> None:
+    damage(busy, "UPDATE ledger_accounts SET balance = 9 WHERE kind = 'WALLET'")
     (finding,) = busy.findings()
     assert finding.where == f"{busy.wallet_id} WALLET JPY"
     assert (finding.expected, finding.found) == (str(10_000 - 100 - 700 - 400), "9")

@@ -1,0 +1,31 @@
+package sekisho
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+)
+
+// Dial returns a connection to the gateway at address ("host:port"), whose certificate must come from a CA in caFile
+// (PEM). It connects with the first call.
+func Dial(address, caFile string) (*grpc.ClientConn, error) {
+	pem, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("reading the CA: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("reading the CA: %s has no PEM certificate", caFile)
+	}
+	return grpc.NewClient(address,
+		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})),
+		// A watch may be silent for long: without pings a connection that died without a word would look the same.
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: time.Minute, Timeout: 20 * time.Second}),
+	)
+}
