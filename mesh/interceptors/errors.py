@@ -41,7 +41,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
 async def _translate(context: Context) -> AsyncIterator[None]:
     try:
         yield
-    except grpc.aio.AbortError:
+    except (grpc.aio.AbortError, grpc.aio.InternalError):  # the latter: the caller is gone, and can't be told
         raise
     except ServiceError as error:
         structlog.contextvars.bind_contextvars(reason=error.reason)
