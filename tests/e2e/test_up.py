@@ -148,8 +148,9 @@ def test_clients_and_shops_survive_a_restart(tmp_path: Path) -> None:
     with mesh_up(tmp_path / "home") as first:
         tenant = first.tenant()
         token = first.token_of(tenant.client_id, tenant.client_secret)
+        master = first.credentials("master")
     with mesh_up(tmp_path / "home") as second:
-        assert second.credentials("master") == second.credentials("master")
+        assert second.credentials("master") == master
         from sekisho.payments.v1 import payment_service_pb2  # noqa: PLC0415 - one use
 
         second.call(second.payments.ListPayments, payment_service_pb2.ListPaymentsRequest(), token)
