@@ -12,8 +12,8 @@ from authserver.config import AuthServerConfig
 from authserver.provision_client import provision_master, provision_staff
 from authserver.register_client import Credentials
 from authserver.scopes import format_scope, parse_scope
-from cli.home import Home
-from cli.output import DEFAULT, HomeOption, JsonOption, console, print_json
+from cli.home import DEFAULT_HOME, Home
+from cli.output import HomeOption, JsonOption, console, print_json
 from cli.preparation import scopes_of, write_credentials
 from mesh.access.rules import ClientType
 from mesh.config import ConfigError, load
@@ -46,7 +46,7 @@ def create(  # noqa: PLR0913 - one parameter for each option of the command
     config: Annotated[
         Path | None, typer.Option(help="The auth server's configuration. The one in --home if absent.")
     ] = None,
-    home: HomeOption = DEFAULT,
+    home: HomeOption = DEFAULT_HOME,
     *,
     as_json: JsonOption = False,
 ) -> None:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
-from cli.home import Home
-from cli.output import DEFAULT, HomeOption, JsonOption, console, print_json
+from cli.home import DEFAULT_HOME, Home
+from cli.output import HomeOption, JsonOption, console, print_json
 from mesh import migrations
 from mesh.config import ConfigError
 from mesh.database import Database
@@ -27,7 +27,7 @@ def _ledger() -> None:
 @ledger.command()
 def check(
     database: Annotated[str | None, typer.Option(help="The SQLAlchemy URL. That of --home if absent.")] = None,
-    home: HomeOption = DEFAULT,
+    home: HomeOption = DEFAULT_HOME,
     *,
     as_json: JsonOption = False,
 ) -> None:

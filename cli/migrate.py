@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from cli.home import Home
-from cli.output import DEFAULT, HomeOption, JsonOption, console, print_json
+from cli.home import DEFAULT_HOME, Home
+from cli.output import HomeOption, JsonOption, console, print_json
 from cli.preparation import MIGRATED
 from cli.preparation import migrate as migrate_database
 from cli.serve import ServiceName
@@ -15,7 +15,7 @@ from mesh.config import ConfigError
 def migrate(
     service: Annotated[ServiceName | None, typer.Argument(help="Which service's database. All if absent.")] = None,
     database: Annotated[str | None, typer.Option(help="Its SQLAlchemy URL. The one in --home if absent.")] = None,
-    home: HomeOption = DEFAULT,
+    home: HomeOption = DEFAULT_HOME,
     *,
     as_json: JsonOption = False,
 ) -> None:

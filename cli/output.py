@@ -7,13 +7,10 @@ from typing import Annotated, Any, TypeAlias
 import typer
 from rich.console import Console
 
-from cli.home import DEFAULT_HOME
-
 HomeOption: TypeAlias = Annotated[
     Path, typer.Option("--home", help="The folder that the mesh lives in.", envvar="SEKISHO_HOME")
 ]
 JsonOption: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
-DEFAULT = DEFAULT_HOME
 
 console = Console(highlight=False)
 

@@ -7,8 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from cli.home import Home
-from cli.output import DEFAULT, HomeOption, JsonOption, console, print_json
+from cli.home import DEFAULT_HOME, Home
+from cli.output import HomeOption, JsonOption, console, print_json
 from gateway.config import GatewayConfig
 from gateway.policy import compile_routes
 from mesh.access.descriptors import own_contracts, read_methods, service_of
@@ -29,7 +29,7 @@ def table(
         Path | None,
         typer.Option(help="The gateway's configuration: shows what each of its listeners lets through."),
     ] = None,
-    home: HomeOption = DEFAULT,
+    home: HomeOption = DEFAULT_HOME,
     *,
     as_json: JsonOption = False,
 ) -> None:

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from cli.home import Home
-from cli.output import DEFAULT, HomeOption
+from cli.home import DEFAULT_HOME, Home
+from cli.output import HomeOption
 
 
 class ServiceName(enum.StrEnum):
@@ -26,7 +26,7 @@ def serve(
     config: Annotated[
         Path | None, typer.Option(help="Its configuration file. The one that `up` wrote in --home if absent.")
     ] = None,
-    home: HomeOption = DEFAULT,
+    home: HomeOption = DEFAULT_HOME,
 ) -> None:
     """Run one service in this process until SIGTERM. Logs go to standard error, as JSON lines.
 

@@ -10,8 +10,8 @@ import msgspec
 import typer
 
 from cli.configurations import Ports
-from cli.home import Home, MeshAddresses
-from cli.output import DEFAULT, HomeOption, JsonOption, console, print_json
+from cli.home import DEFAULT_HOME, Home, MeshAddresses
+from cli.output import HomeOption, JsonOption, console, print_json
 from cli.preparation import prepare
 from cli.supervisor import Supervisor, supervised
 from mesh.config import ConfigError
@@ -34,7 +34,7 @@ Try, in another terminal: [bold]sekisho demo --home {home}[/]"""
 
 
 def up(
-    home: HomeOption = DEFAULT,
+    home: HomeOption = DEFAULT_HOME,
     port: Annotated[
         int, typer.Option(min=0, max=65532, help="The gateway's port; the others follow it. 0: free ports.")
     ] = DEFAULT_PORT,
