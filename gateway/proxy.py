@@ -87,9 +87,13 @@ def _stream_stream(opens: _Open) -> _Forward:
 
 async def _only(context: Context, seconds: float) -> bytes:
     """Return the one message of a call that takes one."""
+    remaining = context.time_remaining()
     try:
-        async with asyncio.timeout(seconds):
+        if remaining is not None and remaining <= seconds:  # gRPC itself will end the call in time
             request: bytes | object = await context.read()
+        else:
+            async with asyncio.timeout(seconds):
+                request = await context.read()
     except TimeoutError:
         request = grpc.aio.EOF
     if not isinstance(request, bytes):

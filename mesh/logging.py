@@ -2,28 +2,38 @@
 
 import logging
 import sys
+from datetime import UTC, datetime
 
+import msgspec
 import structlog
+from structlog.typing import EventDict, WrappedLogger
 
 
 def configure_logging(service: str) -> None:
     """Send everything that this process logs to standard error, as JSON lines that name the service."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
-    ]
     structlog.configure(
-        processors=[*shared, structlog.processors.JSONRenderer()],
+        processors=[structlog.processors.format_exc_info, _render],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.BytesLoggerFactory(sys.stderr.buffer),
         cache_logger_on_first_use=True,
     )
     # What libraries log (grpc, sqlalchemy, alembic) takes the same form; of them only what is worth a look.
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(processor=structlog.processors.JSONRenderer(), foreign_pre_chain=shared)
+        structlog.stdlib.ProcessorFormatter(
+            processors=[
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                structlog.processors.format_exc_info,
+                lambda logger, level, event: _render(logger, level, event).decode(),
+            ]
+        )
     )
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _render(_logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+    """Return the line. One step rather than structlog's usual five, which take twice the time: each call is logged."""
+    context = structlog.contextvars.get_contextvars()
+    line = {**context, **event, "level": level, "timestamp": datetime.now(UTC)}
+    return msgspec.json.encode(line, enc_hook=repr)

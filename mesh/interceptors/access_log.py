@@ -1,13 +1,11 @@
 """Logs each call, once, when it ends."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import grpc
 import structlog
 
-from mesh.interceptors.wrapping import Context, Continuation, Handler, wrap
+from mesh.interceptors.wrapping import Context, Continuation, Handler, Proceed, wrap
 from mesh.peers import peer_of
 
 _log = structlog.get_logger()
@@ -28,11 +26,10 @@ class AccessLogInterceptor(grpc.aio.ServerInterceptor):
         if handler_call_details.method.startswith(_SILENT_SERVICE):
             return handler
 
-        @asynccontextmanager
-        async def log(context: Context) -> AsyncIterator[None]:
+        async def log(context: Context, proceed: Proceed) -> object:
             status = grpc.StatusCode.CANCELLED.name
             try:
-                yield
+                answer = await proceed()
                 status = _status_name(context)
             except grpc.aio.AbortError:
                 status = _status_name(context)
@@ -46,6 +43,7 @@ class AccessLogInterceptor(grpc.aio.ServerInterceptor):
                     status=status,
                     milliseconds=milliseconds,
                 )
+            return answer
 
         return wrap(handler, log)
 

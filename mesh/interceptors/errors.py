@@ -1,7 +1,5 @@
 """Makes statuses of exceptions."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import NoReturn
 
 import grpc
@@ -12,7 +10,7 @@ from google.rpc.status_pb2 import Status
 
 from mesh.error_info import DETAILS_KEY
 from mesh.errors import Code, InvalidRequest, ServiceError
-from mesh.interceptors.wrapping import Context, Continuation, Handler, wrap
+from mesh.interceptors.wrapping import Context, Continuation, Handler, Proceed, wrap
 
 DOMAIN = "sekisho"
 
@@ -37,10 +35,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):
         return wrap(await continuation(handler_call_details), _translate)
 
 
-@asynccontextmanager
-async def _translate(context: Context) -> AsyncIterator[None]:
+async def _translate(context: Context, proceed: Proceed) -> object:
     try:
-        yield
+        return await proceed()
     except (grpc.aio.AbortError, grpc.aio.InternalError):  # the latter: the caller is gone, and can't be told
         raise
     except ServiceError as error:

@@ -1,7 +1,6 @@
 """Lets only the workloads through that a method is for."""
 
-from collections.abc import AsyncIterator, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Mapping
 
 import grpc
 
@@ -9,7 +8,7 @@ from mesh.access.descriptors import service_of
 from mesh.config import ConfigError
 from mesh.errors import Code, ServiceError
 from mesh.infrastructure import INFRASTRUCTURE_SERVICES
-from mesh.interceptors.wrapping import Context, Continuation, Handler, wrap
+from mesh.interceptors.wrapping import Context, Continuation, Handler, Proceed, wrap
 from mesh.peers import workload_of
 from mesh.tls import spiffe_id
 
@@ -54,11 +53,10 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):
         of_service = ANY_WORKLOAD if service_of(method) in INFRASTRUCTURE_SERVICES else frozenset[str]()
         allowed = self._allowed.get(method, self._allowed.get(service_of(method), of_service))
 
-        @asynccontextmanager
-        async def check(context: Context) -> AsyncIterator[None]:
+        async def check(context: Context, proceed: Proceed) -> object:
             workload = workload_of(context)
             if workload is None or (workload not in allowed and allowed != ANY_WORKLOAD):
                 raise WorkloadNotAllowed("this method is not for the workload that calls")
-            yield
+            return await proceed()
 
         return wrap(await continuation(handler_call_details), check)

@@ -1,7 +1,6 @@
 """Lets only callers through whose private access token the method's rule admits."""
 
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from contextvars import ContextVar
 
 import grpc
@@ -10,7 +9,7 @@ import structlog
 from mesh.access.decision import decide
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, Caller
-from mesh.interceptors.wrapping import Context, Continuation, Handler, wrap
+from mesh.interceptors.wrapping import Context, Continuation, Handler, Proceed, wrap
 from mesh.metadata import bearer_token
 from mesh.private_tokens import InvalidPrivateToken, PrivateTokenVerifier
 
@@ -43,8 +42,7 @@ class PrivateTokenInterceptor(grpc.aio.ServerInterceptor):
             return handler
         rule = method.rule
 
-        @asynccontextmanager
-        async def authenticate(context: Context) -> AsyncIterator[None]:
+        async def authenticate(context: Context, proceed: Proceed) -> object:
             token = bearer_token(context.invocation_metadata() or ())
             if token is None:
                 raise InvalidPrivateToken("exactly one authorization header with a private access token is needed")
@@ -54,6 +52,6 @@ class PrivateTokenInterceptor(grpc.aio.ServerInterceptor):
             )
             decide(rule, ALL_CLIENT_TYPES, caller)
             _caller.set(caller)
-            yield
+            return await proceed()
 
         return wrap(handler, authenticate)

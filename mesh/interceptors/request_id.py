@@ -14,7 +14,8 @@ class RequestIdInterceptor(grpc.aio.ServerInterceptor):
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
         """Adopt the id. It stays for the whole call: grpc.aio runs interceptors and handler in one task."""
-        presented = dict(handler_call_details.invocation_metadata or ()).get(request_id.KEY)
+        metadata = handler_call_details.invocation_metadata or ()
+        presented = next((value for key, value in metadata if key == request_id.KEY), None)
         adopted = request_id.adopt(presented if isinstance(presented, str) else None)
         structlog.contextvars.bind_contextvars(request_id=adopted)
         return await continuation(handler_call_details)

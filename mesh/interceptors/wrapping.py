@@ -1,7 +1,6 @@
-"""Puts a context manager around any kind of method handler."""
+"""Puts a coroutine around any kind of method handler."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import grpc
@@ -13,35 +12,42 @@ else:
     Handler = grpc.RpcMethodHandler
     Context = grpc.aio.ServicerContext
 Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
-Around: TypeAlias = Callable[[Context], AbstractAsyncContextManager[None]]
+# Runs the handler; returns the answer, None where answers are streamed.
+Proceed: TypeAlias = Callable[[], Awaitable[Any]]
+# Does something before or after, or raises instead; returns what the handler returned.
+Around: TypeAlias = Callable[[Context, Proceed], Awaitable[Any]]
+
+_KINDS = {
+    (False, False): grpc.unary_unary_rpc_method_handler,
+    (False, True): grpc.unary_stream_rpc_method_handler,
+    (True, False): grpc.stream_unary_rpc_method_handler,
+    (True, True): grpc.stream_stream_rpc_method_handler,
+}
 
 
 def wrap(handler: Handler | None, around: Around) -> Handler | None:
-    """Return a handler of the same kind that runs inside `around(context)`; None stays None (no such method)."""
+    """Return a handler of the same kind that runs inside `around`; None stays None (no such method)."""
     if handler is None:
         return None
-    if handler.response_streaming:
-        stream: Any = handler.stream_stream if handler.request_streaming else handler.unary_stream
-
-        async def answer_stream(request: Any, context: Context) -> AsyncIterator[Any]:  # noqa: ANN401 - any message
-            async with around(context):
-                responses = stream(request, context)
-                if isinstance(responses, Awaitable):  # the other way to write one: a coroutine that calls context.write
-                    await responses
-                    return
-                async for response in responses:
-                    yield response
-
-        make = (
-            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
-        )
-        return make(answer_stream, handler.request_deserializer, handler.response_serializer)
-
-    unary: Any = handler.stream_unary if handler.request_streaming else handler.unary_unary
+    kind = handler.request_streaming, handler.response_streaming
+    behavior: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
+    run = _writing(behavior) if handler.response_streaming else behavior
 
     async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
-        async with around(context):
-            return await unary(request, context)
+        return await around(context, lambda: run(request, context))
 
-    make = grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-    return make(answer, handler.request_deserializer, handler.response_serializer)
+    return _KINDS[kind](answer, handler.request_deserializer, handler.response_serializer)
+
+
+def _writing(behavior: Callable[[Any, Context], Any]) -> Callable[[Any, Context], Awaitable[None]]:
+    """Return a coroutine that writes its answers to the context, where the behavior may be a generator of them."""
+
+    async def write_all(request: Any, context: Context) -> None:  # noqa: ANN401 - any message
+        responses = behavior(request, context)
+        if isinstance(responses, Awaitable):
+            await responses
+            return
+        async for response in responses:
+            await context.write(response)
+
+    return write_all

@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import pytest
 
 from mesh.errors import Code, ServiceError
 from mesh.interceptors.errors import ErrorInterceptor
-from mesh.interceptors.wrapping import Continuation, Handler, wrap
+from mesh.interceptors.wrapping import Continuation, Handler, Proceed, wrap
 from tests.unit.mesh.echo_servers import ECHO, echoing, failure
 
 
@@ -20,15 +19,15 @@ class Surrounding(grpc.aio.ServerInterceptor):
         self.notes: list[str] = []
 
     async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Handler | None:
-        @asynccontextmanager
-        async def around(_: object) -> AsyncIterator[None]:
+        async def around(_: object, proceed: Proceed) -> Any:
             self.notes.append("enter")
             try:
-                yield
+                answer = await proceed()
             except BaseException as error:
                 self.notes.append(type(error).__name__)
                 raise
             self.notes.append("leave")
+            return answer
 
         return wrap(await continuation(details), around)
 
@@ -153,8 +152,11 @@ def test_a_method_that_does_not_exist_stays_unknown(certificates: Path) -> None:
 
 
 def test_a_wrapped_handler_keeps_kind_and_serializers() -> None:
+    async def around(_: object, proceed: Proceed) -> Any:
+        return await proceed()
+
     for streaming in (grpc.unary_stream_rpc_method_handler, grpc.stream_stream_rpc_method_handler):
-        wrapped = wrap(streaming(unary_stream, bytes.fromhex, bytes.hex), lambda _: Surrounding)  # type: ignore[arg-type,return-value]
+        wrapped = wrap(streaming(unary_stream, bytes.fromhex, bytes.hex), around)
         assert wrapped is not None
         assert wrapped.response_streaming
         assert wrapped.request_streaming is (streaming is grpc.stream_stream_rpc_method_handler)
