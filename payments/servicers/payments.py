@@ -1,7 +1,7 @@
 """`sekisho.payments.v1.PaymentService`."""
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Protocol, TypeAlias
 
 from sqlalchemy import Connection
 
@@ -15,6 +15,7 @@ from mesh.timestamps import to_ms
 from payments.cancel_payment import cancel_payment
 from payments.capture_payment import capture_payment
 from payments.create_payment import NewPayment, create_payment
+from payments.money import Money
 from payments.payment_states import Payment
 from payments.refund_payment import refund_payment
 from payments.servicers.cursors import decode_cursor, encode_cursor, invalid_cursor
@@ -31,7 +32,23 @@ _CODE_LENGTH = 64
 _DESCRIPTION_LENGTH = 200
 _EVENTS_AT_ONCE = 100
 
-_StepRequest: TypeAlias = pb.CapturePaymentRequest | pb.CancelPaymentRequest | pb.RefundPaymentRequest
+_PartRequest: TypeAlias = pb.CapturePaymentRequest | pb.RefundPaymentRequest
+_StepRequest: TypeAlias = _PartRequest | pb.CancelPaymentRequest
+
+
+class _PartStep(Protocol):
+    """Captures or refunds a payment, or part of it."""
+
+    def __call__(
+        self,
+        connection: Connection,
+        partner_id: str,
+        payment_id: str,
+        amount: Money | None,
+        *,
+        now: int,
+        new_id: Callable[[str], str],
+    ) -> Payment: ...
 
 
 class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
@@ -75,17 +92,7 @@ class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
 
     async def CapturePayment(self, request: pb.CapturePaymentRequest, _context: Context) -> pb.Payment:
         """Take an authorized amount, or part of it."""
-        partner_id = current_caller().partner_id
-        fields = _step_fields(request)
-        amount = optional_amount(fields, "amount", request)
-        fields.done()
-        return await self._once(
-            partner_id,
-            request,
-            lambda connection, now: capture_payment(
-                connection, partner_id, request.payment_id, amount, now=now, new_id=new_id
-            ),
-        )
+        return await self._part(request, capture_payment)
 
     async def CancelPayment(self, request: pb.CancelPaymentRequest, _context: Context) -> pb.Payment:
         """Give an authorized amount back."""
@@ -99,17 +106,7 @@ class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
 
     async def RefundPayment(self, request: pb.RefundPaymentRequest, _context: Context) -> pb.Payment:
         """Pay a captured amount back, or part of it."""
-        partner_id = current_caller().partner_id
-        fields = _step_fields(request)
-        amount = optional_amount(fields, "amount", request)
-        fields.done()
-        return await self._once(
-            partner_id,
-            request,
-            lambda connection, now: refund_payment(
-                connection, partner_id, request.payment_id, amount, now=now, new_id=new_id
-            ),
-        )
+        return await self._part(request, refund_payment)
 
     async def GetPayment(self, request: pb.GetPaymentRequest, _context: Context) -> pb.Payment:
         """Get one payment."""
@@ -150,6 +147,18 @@ class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
         partner_id = current_caller().partner_id
         amounts = await self._database.read(lambda connection: balances_of_partner(connection, partner_id))
         return pb.Balance(amounts=map(money_message, amounts))
+
+    async def _part(self, request: _PartRequest, step: _PartStep) -> pb.Payment:
+        """Take a step with the amount that the request asks for, or with all there is."""
+        partner_id = current_caller().partner_id
+        fields = _step_fields(request)
+        amount = optional_amount(fields, "amount", request)
+        fields.done()
+        return await self._once(
+            partner_id,
+            request,
+            lambda connection, now: step(connection, partner_id, request.payment_id, amount, now=now, new_id=new_id),
+        )
 
     async def _once(
         self, partner_id: str, request: IdentifiedRequest, step: Callable[[Connection, int], Payment]
