@@ -17,11 +17,16 @@ def adopt(presented: str | None) -> str:
     return request_id
 
 
+def current() -> str:
+    """Return the current id; an empty one outside of calls."""
+    return _current.get()
+
+
 def _new() -> str:
     return f"{random.getrandbits(64):016x}"  # joins log lines, and guards nothing: no need of the system's randomness
 
 
 def outgoing() -> tuple[tuple[str, str], ...]:
     """Return the metadata that hands the current id on to the next service."""
-    request_id = _current.get()
+    request_id = current()
     return ((KEY, request_id),) if request_id else ()

@@ -5,9 +5,10 @@ from typing import NoReturn
 import grpc
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo
 from google.rpc.status_pb2 import Status
 
+from mesh import request_id
 from mesh.error_info import DETAILS_KEY
 from mesh.errors import Code, InvalidRequest, ServiceError
 from mesh.interceptors.wrapping import Context, Continuation, Handler, Proceed, wrap
@@ -26,7 +27,10 @@ class Internal(ServiceError):
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Answers a `ServiceError` with its status and `google.rpc.ErrorInfo` (AIP-193), anything else with INTERNAL."""
+    """Answers a `ServiceError` with its status and `google.rpc.ErrorInfo` (AIP-193), anything else with INTERNAL.
+
+    Each answer carries the call's request id, too, under which the log says more.
+    """
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -51,7 +55,11 @@ async def _translate(context: Context, proceed: Proceed) -> object:
 
 async def abort(context: Context, error: ServiceError) -> NoReturn:
     """End the call with the error's status and details."""
-    details = [ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata), *_violations(error)]
+    details = [
+        ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),
+        RequestInfo(request_id=request_id.current()),
+        *_violations(error),
+    ]
     packed = [AnyMessage() for _ in details]
     for target, detail in zip(packed, details, strict=True):
         target.Pack(detail)

@@ -9,5 +9,5 @@
 //	source := sekisho.NewTokenSource(conn, credentials)
 //	payments := paymentsv1.NewPaymentServiceClient(sekisho.Authorized(conn, source))
 //
-// Each call then carries a good access token. Why a call was refused is told by [Reason].
+// Each call then carries a good access token. Why a call was refused is told by [RefusalOf].
 package sekisho

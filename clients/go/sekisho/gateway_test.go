@@ -25,6 +25,7 @@ import (
 	"google.golang.org/grpc/status"
 
 	authv1 "github.com/sekisho/sekisho/clients/go/internal/gen/sekisho/auth/v1"
+	errorsv1 "github.com/sekisho/sekisho/clients/go/internal/gen/sekisho/errors/v1"
 	paymentsv1 "github.com/sekisho/sekisho/clients/go/internal/gen/sekisho/payments/v1"
 )
 
@@ -59,7 +60,7 @@ func (g *fakeGateway) IssueToken(
 		return nil, g.failure
 	}
 	if request.GetGrantType() != "client_credentials" || request.GetClientSecret() != "secret" {
-		return nil, refusal(codes.Unauthenticated, "INVALID_CLIENT")
+		return nil, refusal(codes.Unauthenticated, errorsv1.ErrorReason_INVALID_CLIENT)
 	}
 	g.issued++
 	return &authv1.IssueTokenResponse{
@@ -84,7 +85,7 @@ func (g *fakeGateway) WatchPayments(
 			return err
 		}
 	}
-	return refusal(codes.Unauthenticated, ReasonTokenExpired)
+	return refusal(codes.Unauthenticated, errorsv1.ErrorReason_TOKEN_EXPIRED)
 }
 
 func (g *fakeGateway) note(ctx context.Context) {
@@ -141,8 +142,11 @@ func (g *fakeGateway) serve(t *testing.T, server *grpc.Server) string {
 	return net.JoinHostPort("localhost", port)
 }
 
-func refusal(code codes.Code, reason string) error {
-	refused, err := status.New(code, "no").WithDetails(&errdetails.ErrorInfo{Reason: reason, Domain: Domain})
+func refusal(code codes.Code, reason errorsv1.ErrorReason) error {
+	refused, err := status.New(code, "no").WithDetails(
+		&errdetails.ErrorInfo{Reason: reason.String(), Domain: Domain},
+		&errdetails.RequestInfo{RequestId: "call-1"},
+	)
 	if err != nil {
 		panic(err)
 	}

@@ -76,7 +76,7 @@ func (s *TokenSource) Token(ctx context.Context) (string, error) {
 }
 
 // Forget drops the token kept: the next call takes a new one. To be used when the gateway takes it no longer, though
-// by its lifetime it should ("INVALID_TOKEN": it was revoked).
+// by its lifetime it should (INVALID_TOKEN: it was revoked).
 func (s *TokenSource) Forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

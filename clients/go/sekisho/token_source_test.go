@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 
+	errorsv1 "github.com/sekisho/sekisho/clients/go/internal/gen/sekisho/errors/v1"
 	paymentsv1 "github.com/sekisho/sekisho/clients/go/internal/gen/sekisho/payments/v1"
 )
 
@@ -97,13 +98,13 @@ func TestARefreshThatFailsIsNoErrorWhileTheTokenIsGood(t *testing.T) {
 	gateway := &fakeGateway{}
 	source, clock := newSource(t, gateway)
 	mustToken(t, source)
-	gateway.fail(refusal(codes.Unavailable, "AUTH_SERVER_UNAVAILABLE"))
+	gateway.fail(refusal(codes.Unavailable, errorsv1.ErrorReason_AUTH_SERVER_UNAVAILABLE))
 	clock.pass(599 * time.Second)
 	if got := mustToken(t, source); got != "sat_1" {
 		t.Errorf("got %s, want sat_1", got)
 	}
 	clock.pass(time.Second)
-	if _, err := source.Token(t.Context()); Reason(err) != "AUTH_SERVER_UNAVAILABLE" {
+	if _, err := source.Token(t.Context()); !RefusalOf(err).Is(errorsv1.ErrorReason_AUTH_SERVER_UNAVAILABLE) {
 		t.Errorf("got %v, want AUTH_SERVER_UNAVAILABLE", err)
 	}
 }
@@ -125,7 +126,7 @@ func TestACallWithoutATokenTellsWhyThereIsNone(t *testing.T) {
 	wrong := NewTokenSource(conn, Credentials{ClientID: "cli_1", ClientSecret: "guessed"})
 	payments := paymentsv1.NewPaymentServiceClient(Authorized(conn, wrong))
 	_, err := payments.ListPayments(t.Context(), &paymentsv1.ListPaymentsRequest{})
-	if status.Code(err) != codes.Unauthenticated || Reason(err) != "INVALID_CLIENT" {
+	if status.Code(err) != codes.Unauthenticated || !RefusalOf(err).Is(errorsv1.ErrorReason_INVALID_CLIENT) {
 		t.Errorf("got %v, want Unauthenticated INVALID_CLIENT", err)
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 
+	errorsv1 "github.com/sekisho/sekisho/clients/go/internal/gen/sekisho/errors/v1"
 	paymentsv1 "github.com/sekisho/sekisho/clients/go/internal/gen/sekisho/payments/v1"
 )
 
@@ -37,9 +38,9 @@ func WatchPayments(
 			if cursor != before {
 				pause = firstPause
 			}
-			reason := Reason(err)
+			refusal := RefusalOf(err)
 			switch {
-			case reason == ReasonTokenExpired:
+			case refusal.Is(errorsv1.ErrorReason_TOKEN_EXPIRED):
 				source.Forget()
 				pause = firstPause
 			case ctx.Err() == nil && temporary(err):
@@ -47,7 +48,7 @@ func WatchPayments(
 				yield(nil, err)
 				return
 			}
-			slog.InfoContext(ctx, "resuming the watch", "reason", reason, "cursor", cursor)
+			slog.InfoContext(ctx, "resuming the watch", "reason", refusal.Reason, "cursor", cursor)
 			if err := sleep(ctx, pause); err != nil {
 				yield(nil, err)
 				return

@@ -1,12 +1,12 @@
 package sekisho
 
 import (
-	"errors"
 	"slices"
 	"testing"
 
 	"google.golang.org/grpc/codes"
 
+	errorsv1 "github.com/sekisho/sekisho/clients/go/internal/gen/sekisho/errors/v1"
 	paymentsv1 "github.com/sekisho/sekisho/clients/go/internal/gen/sekisho/payments/v1"
 )
 
@@ -33,23 +33,15 @@ func TestAWatchResumesWithAFreshTokenAndTheLastCursor(t *testing.T) {
 }
 
 func TestAWatchEndsWithAnyOtherRefusal(t *testing.T) {
-	gateway := &fakeGateway{failure: refusal(codes.Unauthenticated, "INVALID_CLIENT")}
+	gateway := &fakeGateway{failure: refusal(codes.Unauthenticated, errorsv1.ErrorReason_INVALID_CLIENT)}
 	conn := gateway.start(t)
 	source := NewTokenSource(conn, shop)
 	payments := paymentsv1.NewPaymentServiceClient(Authorized(conn, source))
 	var ends []string
 	for _, err := range WatchPayments(t.Context(), payments, source, "") {
-		ends = append(ends, Reason(err))
+		ends = append(ends, RefusalOf(err).Reason)
 	}
 	if want := []string{"INVALID_CLIENT"}; !slices.Equal(ends, want) {
 		t.Errorf("got %q, want %q", ends, want)
-	}
-}
-
-func TestAReasonIsOfSekishoOrNone(t *testing.T) {
-	for _, err := range []error{nil, errors.New("other")} {
-		if got := Reason(err); got != "" {
-			t.Errorf("of %v: got %s", err, got)
-		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
 
+	errorsv1 "github.com/sekisho/sekisho/clients/go/internal/gen/sekisho/errors/v1"
 	paymentsv1 "github.com/sekisho/sekisho/clients/go/internal/gen/sekisho/payments/v1"
 	"github.com/sekisho/sekisho/clients/go/sekisho"
 )
@@ -55,11 +56,12 @@ func payAsMaster(*flag.FlagSet) func(context.Context, *session) error {
 			PaymentCode: "pmc_none",
 			Amount:      &paymentsv1.Money{CurrencyCode: "JPY", MinorUnits: 1},
 		})
-		code, reason := status.Code(err), sekisho.Reason(err)
+		code, refusal := status.Code(err), sekisho.RefusalOf(err)
 		outcome := struct {
-			Code   string `json:"code"`
-			Reason string `json:"reason"`
-		}{code.String(), reason}
+			Code      string `json:"code"`
+			Reason    string `json:"reason"`
+			RequestID string `json:"request_id"`
+		}{code.String(), refusal.Reason, refusal.RequestID}
 		line, marshalErr := json.Marshal(outcome)
 		if marshalErr != nil {
 			return marshalErr
@@ -68,7 +70,7 @@ func payAsMaster(*flag.FlagSet) func(context.Context, *session) error {
 			return err
 		}
 		switch {
-		case code == codes.PermissionDenied && reason == sekisho.ReasonClientTypeNotAllowed:
+		case code == codes.PermissionDenied && refusal.Is(errorsv1.ErrorReason_CLIENT_TYPE_NOT_ALLOWED):
 			return nil
 		case err == nil:
 			return errors.New("the payment was not refused")

@@ -95,11 +95,12 @@ func open(
 
 // explained puts the reason of a refusal before its message, which is for people and may change.
 func explained(err error) string {
-	if reason := sekisho.Reason(err); reason != "" {
-		refusal := status.Convert(err)
-		return fmt.Sprintf("%s %s: %s", refusal.Code(), reason, refusal.Message())
+	refusal := sekisho.RefusalOf(err)
+	if refusal.Reason == "" {
+		return err.Error()
 	}
-	return err.Error()
+	answer := status.Convert(err)
+	return fmt.Sprintf("%s %s: %s (request %s)", answer.Code(), refusal.Reason, answer.Message(), refusal.RequestID)
 }
 
 // withTimeout bounds a call that is answered at once.

@@ -55,7 +55,24 @@ Global___ClientType: _TypeAlias = ClientType  # noqa: Y015
 
 @_typing.final
 class Rule(_message.Message):
-    """Who may call a method. Either `public`, or at least one client type."""
+    """Who may call a method. Either `public`, or at least one client type.
+
+    Comments on methods don't repeat what any method with a rule may answer, with these reasons
+    (`sekisho.errors.v1.ErrorReason`):
+
+    - UNIMPLEMENTED `METHOD_NOT_FOUND`: this listener lets no client in that the rule names;
+    - UNAUTHENTICATED `MISSING_TOKEN`, `MALFORMED_AUTHORIZATION` or `INVALID_TOKEN`: there is no good access token; on a
+      stream also `TOKEN_EXPIRED`: there was one, but its time is over;
+    - PERMISSION_DENIED `CLIENT_TYPE_NOT_ALLOWED` or `INSUFFICIENT_SCOPE`: the token is for none of `client_types`, or
+      lacks one of `scopes`;
+    - UNAVAILABLE `AUTH_SERVER_UNAVAILABLE` or `BACKEND_UNAVAILABLE`: the token can't be checked, or the service can't be
+      reached, now; `DATABASE_UNAVAILABLE`: the service can't work now;
+    - INVALID_ARGUMENT `INVALID_REQUEST`: fields of the request have values that it does not take; `INVALID_METADATA`,
+      `INCOMPLETE_REQUEST` or `UNSTORABLE_TEXT`: the call itself is malformed;
+    - INTERNAL `INTERNAL` or `BACKEND_FAULT`: a fault that the caller can't mend.
+
+    A public method asks for no token, and so answers with none of those that speak of one.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -1,11 +1,11 @@
 import asyncio
-from collections.abc import AsyncIterator, Mapping, MutableMapping
+from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo
 from google.rpc.status_pb2 import Status
 
 from mesh.error_info import DETAILS_KEY, read_error_info
@@ -22,10 +22,12 @@ def handlers_that_raise(error: BaseException) -> Mapping[str, Any]:
     return unary(answer)
 
 
-def error_of(certificates: Path, handlers: Mapping[str, Any]) -> grpc.aio.AioRpcError:
+def error_of(
+    certificates: Path, handlers: Mapping[str, Any], metadata: Sequence[tuple[str, str]] = ()
+) -> grpc.aio.AioRpcError:
     async def story() -> grpc.aio.AioRpcError:
         async with echoing(certificates, handlers) as channel:
-            return await failure(channel.unary_unary(UNARY)(b"x"))
+            return await failure(channel.unary_unary(UNARY)(b"x", metadata=metadata))
 
     return asyncio.run(story())
 
@@ -51,7 +53,20 @@ def test_status_and_details_say_the_same_in_the_domain_sekisho(certificates: Pat
     status = status_of(error_of(certificates, handlers_that_raise(kind("gone"))))
     info = ErrorInfo()
     assert status.details[0].Unpack(info)
-    assert (status.code, status.message, info.domain, len(status.details)) == (5, "gone", "sekisho", 1)
+    assert (status.code, status.message, info.domain, len(status.details)) == (5, "gone", "sekisho", 2)
+
+
+@pytest.mark.parametrize("error", [InvalidRequest({"a": "too long"}), RuntimeError("a fault")])
+@pytest.mark.parametrize("presented", ["the-callers-own-id", ""])
+def test_every_refusal_carries_the_request_id_that_the_log_has(
+    certificates: Path, log_lines: list[MutableMapping[str, Any]], error: Exception, presented: str
+) -> None:
+    metadata = [("x-request-id", presented)] if presented else []
+    refused = RequestInfo()
+    assert status_of(error_of(certificates, handlers_that_raise(error), metadata)).details[1].Unpack(refused)
+    assert [line["request_id"] for line in log_lines if line["event"] == "call"] == [refused.request_id]
+    assert refused.request_id
+    assert presented in ("", refused.request_id)
 
 
 def test_an_invalid_request_lists_its_fields_in_bad_request(certificates: Path) -> None:
@@ -59,7 +74,7 @@ def test_an_invalid_request_lists_its_fields_in_bad_request(certificates: Path) 
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert read_error_info(error)[0] == "INVALID_REQUEST"
     bad_request = BadRequest()
-    assert status_of(error).details[1].Unpack(bad_request)
+    assert status_of(error).details[2].Unpack(bad_request)
     assert [(violation.field, violation.description) for violation in bad_request.field_violations] == [
         ("a.b", "must be set"),
         ("c", "too long"),
