@@ -16,7 +16,6 @@ from sekisho.auth.v1 import exchange_service_pb2, token_service_pb2
 from sekisho.payments.v1 import partner_application_service_pb2 as application_pb
 from sekisho.payments.v1 import partner_review_service_pb2 as review_pb
 from sekisho.payments.v1 import payment_service_pb2 as payment_pb
-from sekisho.payments.v1.partner_application_pb2 import PartnerApplication
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,9 +200,9 @@ class Refusals:
     async def _register_tenant(self, master: str) -> _Tenant:
         submit = application_pb.SubmitPartnerApplicationRequest(
             request_id=str(uuid.uuid4()),
-            application=PartnerApplication(
-                merchant_name="Second Shop", contact_email="second@example.com", business_description="Sandals"
-            ),
+            merchant_name="Second Shop",
+            contact_email="second@example.com",
+            business_description="Sandals",
         )
         submitted = await self._cast.call("platform", self._stubs.applications.SubmitPartnerApplication, submit, master)
         operator = await self._token(self._addresses.operator_credentials)

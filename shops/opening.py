@@ -97,11 +97,9 @@ class Opening:
     async def _apply(self, shop: Shop) -> Shop:
         request = application_service.SubmitPartnerApplicationRequest(
             request_id=shop.shop_id,
-            application=applications.PartnerApplication(
-                merchant_name=shop.display_name,
-                contact_email=shop.contact_email,
-                business_description=shop.business_description,
-            ),
+            merchant_name=shop.display_name,
+            contact_email=shop.contact_email,
+            business_description=shop.business_description,
         )
         try:
             method = self._gateway.applications.SubmitPartnerApplication

@@ -156,9 +156,9 @@ class Mesh:
     def approved_application(self, master: str, merchant: str = "A Shop") -> PartnerApplication:
         submit = application_pb.SubmitPartnerApplicationRequest(
             request_id=str(uuid.uuid4()),
-            application=PartnerApplication(
-                merchant_name=merchant, contact_email="shop@example.com", business_description="Things"
-            ),
+            merchant_name=merchant,
+            contact_email="shop@example.com",
+            business_description="Things",
         )
         submitted = self.call(self.applications.SubmitPartnerApplication, submit, master)
         approve = review_pb.ApprovePartnerApplicationRequest(application_id=submitted.application_id)

@@ -47,7 +47,7 @@ class PartnerApplicationServiceServicer(pb_grpc.PartnerApplicationServiceService
         platform_id = current_caller().platform_id
         fields = Fields()
         fields.request_id(request.request_id)
-        merchant = _merchant(fields, request.application)
+        merchant = _merchant(fields, request)
         fields.done()
 
         def submit(connection: Connection) -> application_pb.PartnerApplication:
@@ -84,8 +84,8 @@ class PartnerApplicationServiceServicer(pb_grpc.PartnerApplicationServiceService
         )
 
 
-def _merchant(fields: Fields, application: application_pb.PartnerApplication) -> Merchant:
-    fields.text("application.merchant_name", application.merchant_name, most=_NAME_LENGTH)
-    fields.email("application.contact_email", application.contact_email)
-    fields.text("application.business_description", application.business_description, most=_DESCRIPTION_LENGTH)
-    return Merchant(application.merchant_name, application.contact_email, application.business_description)
+def _merchant(fields: Fields, request: pb.SubmitPartnerApplicationRequest) -> Merchant:
+    fields.text("merchant_name", request.merchant_name, most=_NAME_LENGTH)
+    fields.email("contact_email", request.contact_email)
+    fields.text("business_description", request.business_description, most=_DESCRIPTION_LENGTH)
+    return Merchant(request.merchant_name, request.contact_email, request.business_description)

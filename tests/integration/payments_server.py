@@ -9,7 +9,7 @@ from pathlib import Path
 import grpc
 import pytest
 from google.protobuf.json_format import ParseDict
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from mesh import tls
@@ -75,16 +75,28 @@ def yen(minor_units: int) -> money_pb2.Money:
 
 
 def refusal(call: Callable[[], object]) -> tuple[grpc.StatusCode, str]:
+    code, status = _refused(call)
+    info = ErrorInfo()
+    assert status.details[0].Unpack(info)
+    assert info.domain == "sekisho"
+    return code, info.reason
+
+
+def refused_fields(call: Callable[[], object]) -> set[str]:
+    _, status = _refused(call)
+    bad_request = BadRequest()
+    assert any(detail.Unpack(bad_request) for detail in status.details)
+    return {violation.field for violation in bad_request.field_violations}
+
+
+def _refused(call: Callable[[], object]) -> tuple[grpc.StatusCode, Status]:
     with pytest.raises(grpc.RpcError) as caught:
         call()
     error = caught.value
     assert isinstance(error, grpc.Call)
     details = dict(error.trailing_metadata() or ())[DETAILS_KEY]
     assert isinstance(details, bytes)
-    info = ErrorInfo()
-    assert Status.FromString(details).details[0].Unpack(info)
-    assert info.domain == "sekisho"
-    return error.code(), info.reason
+    return error.code(), Status.FromString(details)
 
 
 def server_config(folder: Path, workload: str, drain_seconds: float = 1.0) -> ServerConfig:

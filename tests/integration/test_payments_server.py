@@ -50,6 +50,7 @@ from tests.integration.payments_server import (
     create_files,
     payments_config,
     refusal,
+    refused_fields,
     request_id,
     yen,
 )
@@ -115,9 +116,9 @@ def wallets(grpc_channel: grpc.Channel) -> wallet_service_pb2_grpc.WalletService
 def submission() -> partner_application_service_pb2.SubmitPartnerApplicationRequest:
     return partner_application_service_pb2.SubmitPartnerApplicationRequest(
         request_id=request_id(),
-        application=partner_application_pb2.PartnerApplication(
-            merchant_name="Tea House", contact_email="owner@tea.example", business_description="Tea and sweets"
-        ),
+        merchant_name="Tea House",
+        contact_email="owner@tea.example",
+        business_description="Tea and sweets",
     )
 
 
@@ -241,6 +242,18 @@ def test_refusals_of_a_payment_name_their_reason(
     unknown = charge("pmc_AAAAAAAAAAAAAAAAAAAAAA", 1)
     answer = refusal(lambda: grpc_stub.CreatePayment(unknown, metadata=partner))
     assert answer == (grpc.StatusCode.NOT_FOUND, "PAYMENT_CODE_NOT_FOUND")
+
+
+def test_an_application_has_what_was_submitted_and_all_of_it_is_required(
+    applications: partner_application_service_pb2_grpc.PartnerApplicationServiceStub,
+) -> None:
+    request = submission()
+    submitted = applications.SubmitPartnerApplication(request, metadata=as_caller(MASTER))
+    for field in ("merchant_name", "contact_email", "business_description"):
+        assert getattr(submitted, field) == getattr(request, field)
+    nothing = partner_application_service_pb2.SubmitPartnerApplicationRequest()
+    refused = refused_fields(lambda: applications.SubmitPartnerApplication(nothing, metadata=as_caller(MASTER)))
+    assert refused == {field.name for field in nothing.DESCRIPTOR.fields}
 
 
 def test_a_decision_stands(

@@ -147,7 +147,13 @@ class FakeGateway(
     ) -> Application:
         def effect() -> Application:
             known = self.applications.get(request.request_id)
-            application = known or Application(application_id=f"app_{next(self._numbers)}", state=Application.PENDING)
+            application = known or Application(
+                application_id=f"app_{next(self._numbers)}",
+                state=Application.PENDING,
+                merchant_name=request.merchant_name,
+                contact_email=request.contact_email,
+                business_description=request.business_description,
+            )
             self.applications[request.request_id] = application
             return application
 

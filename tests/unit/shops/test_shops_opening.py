@@ -27,7 +27,11 @@ def test_a_shop_is_applied_for_reviewed_and_registered(play: Play) -> None:
         await marketplace.take_openings_on()
         in_review = marketplace.shop(shop_id)
         assert in_review.state is OpeningState.IN_REVIEW
-        assert in_review.application_id == gateway.applications[shop_id].application_id
+        application = gateway.applications[shop_id]
+        assert in_review.application_id == application.application_id
+        assert application.merchant_name == in_review.display_name == "Kissa"
+        assert application.contact_email == in_review.contact_email
+        assert application.business_description == in_review.business_description
 
         gateway.decide(Application.APPROVED)
         marketplace.clock.now += LONG_ENOUGH_SECONDS

@@ -32,12 +32,10 @@ func submit(flags *flag.FlagSet) func(context.Context, *session) error {
 		}
 		applications := paymentsv1.NewPartnerApplicationServiceClient(s.conn)
 		application, err := applications.SubmitPartnerApplication(ctx, &paymentsv1.SubmitPartnerApplicationRequest{
-			RequestId: *requestID,
-			Application: &paymentsv1.PartnerApplication{
-				MerchantName:        *merchant,
-				ContactEmail:        *email,
-				BusinessDescription: *business,
-			},
+			RequestId:           *requestID,
+			MerchantName:        *merchant,
+			ContactEmail:        *email,
+			BusinessDescription: *business,
 		})
 		if err != nil {
 			return err

@@ -68,11 +68,11 @@ class PartnerApplication(_message.Message):
     platform_id: _builtins.str
     """Output only. The platform that submitted it."""
     merchant_name: _builtins.str
-    """The merchant's legal name, at most 200 characters."""
+    """Output only. The merchant's legal name."""
     contact_email: _builtins.str
-    """The merchant's e-mail address, at most 254 characters."""
+    """Output only. The merchant's e-mail address."""
     business_description: _builtins.str
-    """What the merchant sells, at most 500 characters."""
+    """Output only. What the merchant sells."""
     state: Global___PartnerApplication.State.ValueType
     """Output only. The stage of the review."""
     partner_id: _builtins.str

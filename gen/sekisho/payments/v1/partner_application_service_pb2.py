@@ -26,7 +26,7 @@ from sekisho.access.v1 import access_pb2 as sekisho_dot_access_dot_v1_dot_access
 from sekisho.payments.v1 import partner_application_pb2 as sekisho_dot_payments_dot_v1_dot_partner__application__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5sekisho/payments/v1/partner_application_service.proto\x12\x13sekisho.payments.v1\x1a\x1esekisho/access/v1/access.proto\x1a-sekisho/payments/v1/partner_application.proto\"s\n\x1fSubmitPartnerApplicationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12<\n\x0b\x61pplication\x18\x02 \x01(\x0b\x32\'.sekisho.payments.v1.PartnerApplication\"6\n\x1cGetPartnerApplicationRequest\x12\x16\n\x0e\x61pplication_id\x18\x01 \x01(\t\"G\n\x1eListPartnerApplicationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"y\n\x1fListPartnerApplicationsResponse\x12=\n\x0c\x61pplications\x18\x01 \x03(\x0b\x32\'.sekisho.payments.v1.PartnerApplication\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf2\x03\n\x19PartnerApplicationService\x12\x99\x01\n\x18SubmitPartnerApplication\x12\x34.sekisho.payments.v1.SubmitPartnerApplicationRequest\x1a\'.sekisho.payments.v1.PartnerApplication\"\x1e\x90\x02\x02\x9a\xff\x18\x17\n\x01\x01\x12\x12\x61pplications.write\x12\x92\x01\n\x15GetPartnerApplication\x12\x31.sekisho.payments.v1.GetPartnerApplicationRequest\x1a\'.sekisho.payments.v1.PartnerApplication\"\x1d\x90\x02\x01\x9a\xff\x18\x16\n\x01\x01\x12\x11\x61pplications.read\x12\xa3\x01\n\x17ListPartnerApplications\x12\x33.sekisho.payments.v1.ListPartnerApplicationsRequest\x1a\x34.sekisho.payments.v1.ListPartnerApplicationsResponse\"\x1d\x90\x02\x01\x9a\xff\x18\x16\n\x01\x01\x12\x11\x61pplications.readB}\n\x17\x64\x65v.sekisho.payments.v1B\x1ePartnerApplicationServiceProtoP\x01Z@github.com/sekisho/sekisho/gen/go/sekisho/payments/v1;paymentsv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n5sekisho/payments/v1/partner_application_service.proto\x12\x13sekisho.payments.v1\x1a\x1esekisho/access/v1/access.proto\x1a-sekisho/payments/v1/partner_application.proto\"\x81\x01\n\x1fSubmitPartnerApplicationRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x15\n\rmerchant_name\x18\x02 \x01(\t\x12\x15\n\rcontact_email\x18\x03 \x01(\t\x12\x1c\n\x14\x62usiness_description\x18\x04 \x01(\t\"6\n\x1cGetPartnerApplicationRequest\x12\x16\n\x0e\x61pplication_id\x18\x01 \x01(\t\"G\n\x1eListPartnerApplicationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"y\n\x1fListPartnerApplicationsResponse\x12=\n\x0c\x61pplications\x18\x01 \x03(\x0b\x32\'.sekisho.payments.v1.PartnerApplication\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\xf2\x03\n\x19PartnerApplicationService\x12\x99\x01\n\x18SubmitPartnerApplication\x12\x34.sekisho.payments.v1.SubmitPartnerApplicationRequest\x1a\'.sekisho.payments.v1.PartnerApplication\"\x1e\x90\x02\x02\x9a\xff\x18\x17\n\x01\x01\x12\x12\x61pplications.write\x12\x92\x01\n\x15GetPartnerApplication\x12\x31.sekisho.payments.v1.GetPartnerApplicationRequest\x1a\'.sekisho.payments.v1.PartnerApplication\"\x1d\x90\x02\x01\x9a\xff\x18\x16\n\x01\x01\x12\x11\x61pplications.read\x12\xa3\x01\n\x17ListPartnerApplications\x12\x33.sekisho.payments.v1.ListPartnerApplicationsRequest\x1a\x34.sekisho.payments.v1.ListPartnerApplicationsResponse\"\x1d\x90\x02\x01\x9a\xff\x18\x16\n\x01\x01\x12\x11\x61pplications.readB}\n\x17\x64\x65v.sekisho.payments.v1B\x1ePartnerApplicationServiceProtoP\x01Z@github.com/sekisho/sekisho/gen/go/sekisho/payments/v1;paymentsv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,14 +40,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_PARTNERAPPLICATIONSERVICE'].methods_by_name['GetPartnerApplication']._serialized_options = b'\220\002\001\232\377\030\026\n\001\001\022\021applications.read'
   _globals['_PARTNERAPPLICATIONSERVICE'].methods_by_name['ListPartnerApplications']._loaded_options = None
   _globals['_PARTNERAPPLICATIONSERVICE'].methods_by_name['ListPartnerApplications']._serialized_options = b'\220\002\001\232\377\030\026\n\001\001\022\021applications.read'
-  _globals['_SUBMITPARTNERAPPLICATIONREQUEST']._serialized_start=157
-  _globals['_SUBMITPARTNERAPPLICATIONREQUEST']._serialized_end=272
-  _globals['_GETPARTNERAPPLICATIONREQUEST']._serialized_start=274
-  _globals['_GETPARTNERAPPLICATIONREQUEST']._serialized_end=328
-  _globals['_LISTPARTNERAPPLICATIONSREQUEST']._serialized_start=330
-  _globals['_LISTPARTNERAPPLICATIONSREQUEST']._serialized_end=401
-  _globals['_LISTPARTNERAPPLICATIONSRESPONSE']._serialized_start=403
-  _globals['_LISTPARTNERAPPLICATIONSRESPONSE']._serialized_end=524
-  _globals['_PARTNERAPPLICATIONSERVICE']._serialized_start=527
-  _globals['_PARTNERAPPLICATIONSERVICE']._serialized_end=1025
+  _globals['_SUBMITPARTNERAPPLICATIONREQUEST']._serialized_start=158
+  _globals['_SUBMITPARTNERAPPLICATIONREQUEST']._serialized_end=287
+  _globals['_GETPARTNERAPPLICATIONREQUEST']._serialized_start=289
+  _globals['_GETPARTNERAPPLICATIONREQUEST']._serialized_end=343
+  _globals['_LISTPARTNERAPPLICATIONSREQUEST']._serialized_start=345
+  _globals['_LISTPARTNERAPPLICATIONSREQUEST']._serialized_end=416
+  _globals['_LISTPARTNERAPPLICATIONSRESPONSE']._serialized_start=418
+  _globals['_LISTPARTNERAPPLICATIONSRESPONSE']._serialized_end=539
+  _globals['_PARTNERAPPLICATIONSERVICE']._serialized_start=542
+  _globals['_PARTNERAPPLICATIONSERVICE']._serialized_end=1040
 # @@protoc_insertion_point(module_scope)

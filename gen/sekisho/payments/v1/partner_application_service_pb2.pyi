@@ -26,22 +26,28 @@ class SubmitPartnerApplicationRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     REQUEST_ID_FIELD_NUMBER: _builtins.int
-    APPLICATION_FIELD_NUMBER: _builtins.int
+    MERCHANT_NAME_FIELD_NUMBER: _builtins.int
+    CONTACT_EMAIL_FIELD_NUMBER: _builtins.int
+    BUSINESS_DESCRIPTION_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     """Required. Identifies this request among the platform's (AIP-155): 8 to 64 letters, digits, `-`, `_` or `.`, best a UUID."""
-    @_builtins.property
-    def application(self) -> _partner_application_pb2.PartnerApplication:
-        """Required. The application: merchant name, contact e-mail and business description."""
-
+    merchant_name: _builtins.str
+    """Required. The merchant's legal name, at most 200 characters."""
+    contact_email: _builtins.str
+    """Required. The merchant's e-mail address, at most 254 characters."""
+    business_description: _builtins.str
+    """Required. What the merchant sells, at most 500 characters."""
     def __init__(
         self,
         *,
         request_id: _builtins.str = ...,
-        application: _partner_application_pb2.PartnerApplication | None = ...,
+        merchant_name: _builtins.str = ...,
+        contact_email: _builtins.str = ...,
+        business_description: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["application", b"application"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["application", b"application", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["business_description", b"business_description", "contact_email", b"contact_email", "merchant_name", b"merchant_name", "request_id", b"request_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
