@@ -27,3 +27,5 @@ class PaymentsConfig(Config, frozen=True):
     audience: str = "payments"
     # The fee on captured amounts, in hundredths of a percent. Payments keep the fee that they were made with.
     fee_basis_points: Annotated[int, Meta(ge=0, le=10_000)] = 250
+    # How long a watch of payments may be silent: then it is told that it goes on. The contract promises 30.
+    heartbeat_seconds: Annotated[float, Meta(gt=0, le=30)] = 30.0

@@ -36,6 +36,15 @@ class PaymentState(enum.StrEnum):
     REFUNDED = "REFUNDED"
 
 
+class PaymentChange(enum.StrEnum):
+    """What a step did to a payment; the names are those of `sekisho.payments.v1.WatchPaymentsResponse.Change`."""
+
+    AUTHORIZED = "AUTHORIZED"
+    CAPTURED = "CAPTURED"
+    CANCELED = "CANCELED"
+    REFUNDED = "REFUNDED"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
     """A payment from a wallet to a partner. Amounts are in minor units, times in milliseconds.
@@ -73,6 +82,12 @@ class Payment:
     def held(self) -> int:
         """What is held now: neither captured nor given back."""
         return self.authorized if self.state is PaymentState.AUTHORIZED else 0
+
+    @property
+    def last_change(self) -> PaymentChange:
+        """What the last step did; one that was created captured was captured."""
+        # Every step names the state that it leads to, but for a refund that leaves something to refund.
+        return PaymentChange.REFUNDED if self.refunded else PaymentChange(self.state)
 
     @property
     def fee(self) -> int:

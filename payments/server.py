@@ -103,7 +103,7 @@ def _services(config: PaymentsConfig, database: Database, watches: Watches) -> l
         Service(
             "sekisho.payments.v1.PaymentService",
             payment_service_pb2_grpc.add_PaymentServiceServicer_to_server,
-            PaymentServiceServicer(database, config.fee_basis_points, time.time, watches),
+            PaymentServiceServicer(database, config.fee_basis_points, time.time, watches, config.heartbeat_seconds),
         ),
         Service(
             "sekisho.payments.v1.WalletService",

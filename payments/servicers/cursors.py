@@ -40,7 +40,7 @@ def decode_cursor(partner_id: str, cursor: str) -> int:
 
 def invalid_cursor() -> InvalidRequest:
     """Return the refusal of a cursor."""
-    return InvalidRequest({"cursor": "must be the cursor of a change that this method sent to this partner, unchanged"})
+    return InvalidRequest({"cursor": "must be a cursor that this method sent to this partner, unchanged"})
 
 
 def _check(partner_id: str, number: bytes) -> bytes:

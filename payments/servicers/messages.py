@@ -81,6 +81,15 @@ def payment_message(payment: Payment) -> payment_service_pb2.Payment:
     )
 
 
+def change_message(cursor: str, payment: Payment) -> payment_service_pb2.WatchPaymentsResponse:
+    """Return the message for a payment's last change."""
+    return payment_service_pb2.WatchPaymentsResponse(
+        cursor=cursor,
+        payment=payment_message(payment),
+        change=payment_service_pb2.WatchPaymentsResponse.Change.Value(payment.last_change),
+    )
+
+
 def wallet_message(wallet: Wallet) -> wallet_service_pb2.Wallet:
     """Return the message for a wallet."""
     return wallet_service_pb2.Wallet(

@@ -1,11 +1,13 @@
 """`sekisho.payments.v1.PaymentService`."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 from sqlalchemy import Connection
 
 from mesh.database import Database
+from mesh.errors import InvalidRequest
 from mesh.fields import Fields
 from mesh.ids import new_id
 from mesh.interceptors.private_token import current_caller
@@ -19,7 +21,14 @@ from payments.money import Money
 from payments.payment_states import Payment
 from payments.refund_payment import refund_payment
 from payments.servicers.cursors import decode_cursor, encode_cursor, invalid_cursor
-from payments.servicers.messages import check_id, money_message, optional_amount, payment_message, required_amount
+from payments.servicers.messages import (
+    change_message,
+    check_id,
+    money_message,
+    optional_amount,
+    payment_message,
+    required_amount,
+)
 from payments.servicers.once import IdentifiedRequest, once
 from payments.servicers.watches import Watch, Watches
 from payments.store.events import count_events, list_events
@@ -59,13 +68,22 @@ class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
         fee_basis_points: The fee on new payments, in hundredths of a percent.
         clock: Seconds since the epoch.
         watches: Those of this server.
+        heartbeat_seconds: How long a watch may be silent.
 
     """
 
-    def __init__(self, database: Database, fee_basis_points: int, clock: Callable[[], float], watches: Watches) -> None:
+    def __init__(
+        self,
+        database: Database,
+        fee_basis_points: int,
+        clock: Callable[[], float],
+        watches: Watches,
+        heartbeat_seconds: float,
+    ) -> None:
         """Serve from a database."""
         self._database = database
         self._watches = watches
+        self._heartbeat_seconds = heartbeat_seconds
         self._fee_basis_points = fee_basis_points
         self._clock = clock
 
@@ -132,15 +150,19 @@ class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
     ) -> None:
         """Send every change after the cursor, and then each new one, until the caller ends the call."""
         partner_id = current_caller().partner_id
+        if request.from_now and request.cursor:
+            raise InvalidRequest({"from_now": "must not be set together with a cursor"})
         position = decode_cursor(partner_id, request.cursor)
         with self._watches.open(partner_id, position) as watch:
             counts = await self._database.read(lambda connection: count_events(connection, [partner_id]))
-            if position > counts.get(partner_id, 0):
+            newest = counts.get(partner_id, 0)
+            if position > newest:
                 raise invalid_cursor()
-            await context.send_initial_metadata(())  # tells the caller that it watches, even if nothing happens yet
+            if request.from_now:
+                watch.position = newest
             while True:
-                await watch.news()
-                await self._send_events(partner_id, watch, context)
+                await context.write(pb.WatchPaymentsResponse(cursor=encode_cursor(partner_id, watch.position)))
+                await self._send_while_there_is_news(partner_id, watch, context)
 
     async def GetBalance(self, _request: pb.GetBalanceRequest, _context: Context) -> pb.Balance:
         """Get what the payment company owes the partner."""
@@ -174,17 +196,28 @@ class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
         self._watches.wake(partner_id)
         return answer
 
-    async def _send_events(self, partner_id: str, watch: Watch, context: Context) -> None:
-        """Send the next events, each once the client has taken those before; there may be more afterwards."""
+    async def _send_while_there_is_news(self, partner_id: str, watch: Watch, context: Context) -> None:
+        """Send events as they come. Return once the client was sent nothing for as long as it is to wait."""
+        loop = asyncio.get_running_loop()
+        silent_until = loop.time() + self._heartbeat_seconds
+        while await watch.news(silent_until):
+            if await self._send_events(partner_id, watch, context):
+                silent_until = loop.time() + self._heartbeat_seconds
+
+    async def _send_events(self, partner_id: str, watch: Watch, context: Context) -> bool:
+        """Send the next events, each once the client has taken those before; there may be more afterwards.
+
+        Return whether there were any.
+        """
         events = await self._database.read(
             lambda connection: list_events(connection, partner_id, watch.position, _EVENTS_AT_ONCE)
         )
         for event in events:
-            cursor = encode_cursor(partner_id, event.sequence)
-            await context.write(pb.WatchPaymentsResponse(cursor=cursor, payment=payment_message(event.payment)))
+            await context.write(change_message(encode_cursor(partner_id, event.sequence), event.payment))
             watch.position = event.sequence
         if len(events) == _EVENTS_AT_ONCE:
             watch.wake()
+        return bool(events)
 
 
 def _step_fields(request: _StepRequest) -> Fields:

@@ -38,17 +38,24 @@ class Watch:
         self._news = asyncio.Event()
         self._news.set()
 
-    async def news(self) -> None:
-        """Wait until there may be later events; what comes after this returns is for the next time.
+    async def news(self, until: float) -> bool:
+        """Wait for later events, at most until a time by the event loop's clock; return whether there may be any.
+
+        What comes after this returns is for the next time.
 
         Raises:
             ServerStopping: If the server stops.
 
         """
-        await self._news.wait()
+        try:
+            async with asyncio.timeout_at(until):
+                await self._news.wait()
+        except TimeoutError:
+            return False
         self._news.clear()
         if self._stopping:
             raise ServerStopping("the server stops; resume the watch on another one")
+        return True
 
     def wake(self) -> None:
         """Say that there may be later events."""

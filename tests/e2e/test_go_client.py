@@ -121,7 +121,7 @@ def next_line(process: subprocess.Popen[str]) -> dict[str, Any]:
 
 
 def steps(changes: list[dict[str, Any]]) -> list[tuple[str, str]]:
-    return [(change["payment"]["payment_id"], change["payment"]["state"]) for change in changes]
+    return [(change["payment"]["payment_id"], change["change"]) for change in changes]
 
 
 @pytest.fixture
@@ -192,6 +192,8 @@ def test_go_lists_all_pages_of_a_shops_own_payments(partner: Partner, shop: Shop
 def test_a_watch_in_go_goes_on_by_cursor_without_loss_or_repetition(partner: Partner, shop: Shop) -> None:
     first, second = shop.pay(), shop.pay()
     with partner.running("watch", shop.credentials, "--count", "4") as watch:
+        beginning = next_line(watch)
+        assert set(beginning) == {"cursor"}
         seen = [next_line(watch), next_line(watch)]
         shop.capture(second)  # while it watches
         seen.append(next_line(watch))
@@ -199,11 +201,25 @@ def test_a_watch_in_go_goes_on_by_cursor_without_loss_or_repetition(partner: Par
         assert watch.wait(30) == 1
     shop.capture(first)  # while nobody watches
     third = shop.pay()
-    rest = partner.lines("watch", shop.credentials, "--cursor", seen[-1]["cursor"], "--count", "2")
+    resumed, *rest = partner.lines("watch", shop.credentials, "--cursor", seen[-1]["cursor"], "--count", "2")
+    assert resumed == {"cursor": seen[-1]["cursor"]}
     expected = [(first, "AUTHORIZED"), (second, "AUTHORIZED"), (second, "CAPTURED")]
     assert steps(seen) == expected
     assert steps(rest) == [(first, "CAPTURED"), (third, "AUTHORIZED")]
-    assert partner.lines("watch", shop.credentials, "--count", "5") == [*seen, *rest]
+    assert partner.lines("watch", shop.credentials, "--count", "5") == [beginning, *seen, *rest]
+
+
+@pytest.mark.timeout(600)
+def test_a_watch_in_go_from_now_on_shows_later_changes_only(partner: Partner, shop: Shop) -> None:
+    shop.pay()
+    with partner.running("watch", shop.credentials, "--from-now", "--count", "1") as watch:
+        beginning = next_line(watch)
+        later = shop.pay()
+        change = next_line(watch)
+        assert watch.wait(30) == 0
+    assert steps([change]) == [(later, "AUTHORIZED")]
+    again = partner.lines("watch", shop.credentials, "--cursor", beginning["cursor"], "--count", "1")
+    assert again == [beginning, change]
 
 
 @pytest.mark.timeout(600)
@@ -250,6 +266,7 @@ def test_a_watch_in_go_outlives_its_token(workshop: Path, tmp_path: Path) -> Non
         partner = Partner(workshop, mesh)
         with partner.running("watch", shop.credentials, "--count", "4") as watch:
             assert watch.stderr
+            next_line(watch)
             paid = [shop.pay()]
             seen = [next_line(watch)]
             for _ in range(2):

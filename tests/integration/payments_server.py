@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -119,7 +120,9 @@ def channel_config(folder: Path, port: int, server: str, client: str) -> Channel
     )
 
 
-def payments_config(folder: Path, auth_port: int, database: str, drain_seconds: float = 1.0) -> PaymentsConfig:
+def payments_config(
+    folder: Path, auth_port: int, database: str, drain_seconds: float = 1.0, **settings: Any
+) -> PaymentsConfig:
     return PaymentsConfig(
         server=server_config(folder, "payments", drain_seconds),
         database=database,
@@ -127,15 +130,16 @@ def payments_config(folder: Path, auth_port: int, database: str, drain_seconds: 
         auth_issuer=ISSUER,
         statement_issuer=STATEMENT_ISSUER,
         statement_key=folder / "statement-key.pem",
+        **settings,
     )
 
 
 @asynccontextmanager
-async def both_servers(folder: Path, database: str, drain_seconds: float = 1.0) -> AsyncIterator[int]:
+async def both_servers(folder: Path, database: str, drain_seconds: float = 1.0, **settings: Any) -> AsyncIterator[int]:
     keys = Service("sekisho.auth.v1.KeyService", key_service_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer())
     auth = Server(server_config(folder, "authserver"), [keys], [], contracts=own_contracts(), reflected=[keys.name])
     await auth.start()
-    async with running(payments_config(folder, auth.port, database, drain_seconds)) as server:
+    async with running(payments_config(folder, auth.port, database, drain_seconds, **settings)) as server:
         yield server.port
     await auth.stop()
 

@@ -25,6 +25,7 @@ from payments.servicers.watches import Watches
 from payments.store.tables import partners, payment_events
 from sekisho.payments.v1 import payment_service_pb2 as pb
 from sekisho.payments.v1 import payment_service_pb2_grpc as pb_grpc
+from sekisho.payments.v1.money_pb2 import Money
 from tests.integration.payments_server import (
     PARTNER,
     Metadata,
@@ -55,8 +56,10 @@ class Service:
     def metadata(self, partner_id: str = "") -> Metadata:
         return as_caller(replace(PARTNER, partner_id=partner_id or self.world.partner_id))
 
-    def watch(self, cursor: str = "", partner_id: str = "", timeout: float | None = None) -> Call:
-        request = pb.WatchPaymentsRequest(cursor=cursor)
+    def watch(
+        self, cursor: str = "", partner_id: str = "", timeout: float | None = None, *, from_now: bool = False
+    ) -> Call:
+        request = pb.WatchPaymentsRequest(cursor=cursor, from_now=from_now)
         return self.stub.WatchPayments(request, metadata=self.metadata(partner_id), timeout=timeout)
 
     async def create(self, minor_units: int = 1) -> pb.Payment:
@@ -68,8 +71,27 @@ class Service:
 
 async def read(call: Call, count: int) -> list[pb.WatchPaymentsResponse]:
     """Read the next changes; they must come in time."""
+    changes: list[pb.WatchPaymentsResponse] = []
     async with asyncio.timeout(PATIENCE_SECONDS):
-        return [await call.read() for _ in range(count)]
+        while len(changes) < count:
+            message = await call.read()
+            if message.HasField("payment"):
+                changes.append(message)
+    return changes
+
+
+async def read_place(call: Call) -> str:
+    """Read the next message, which must come in time and say only how far the watch is; return its cursor."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        message = await call.read()
+    assert message == pb.WatchPaymentsResponse(cursor=message.cursor)
+    assert message.cursor
+    return str(message.cursor)
+
+
+def told(change: pb.WatchPaymentsResponse) -> tuple[pb.Payment, str]:
+    """Return the payment of a change, and what it says that happened to it."""
+    return change.payment, pb.WatchPaymentsResponse.Change.Name(change.change)
 
 
 async def refusal(call: Call) -> tuple[grpc.StatusCode, str]:
@@ -114,8 +136,8 @@ def serve(folder: Path, database_url: str, world: World, monkeypatch: pytest.Mon
     monkeypatch.setattr(payments.server, "Watches", SeenWatches)
 
     @asynccontextmanager
-    async def served(drain_seconds: float = 1.0) -> AsyncIterator[Service]:
-        servers = both_servers(folder, database_url, drain_seconds)
+    async def served(drain_seconds: float = 1.0, **settings: Any) -> AsyncIterator[Service]:
+        servers = both_servers(folder, database_url, drain_seconds, **settings)
         port = await servers.__aenter__()
         stopped = False
 
@@ -162,8 +184,7 @@ def test_a_watch_sends_what_was_and_then_what_happens(serve: Serve) -> None:
         async with serve() as service:
             first = await service.create(100)
             watch = service.watch()
-            (change,) = await read(watch, 1)
-            assert change.payment == first
+            assert list(map(told, await read(watch, 1))) == [(first, "AUTHORIZED")]
             metadata = service.metadata()
             capture = pb.CapturePaymentRequest(request_id=request_id(), payment_id=first.payment_id)
             captured = await service.stub.CapturePayment(capture, metadata=metadata)
@@ -172,18 +193,93 @@ def test_a_watch_sends_what_was_and_then_what_happens(serve: Serve) -> None:
             second = await service.create(7)
             cancel = pb.CancelPaymentRequest(request_id=request_id(), payment_id=second.payment_id)
             canceled = await service.stub.CancelPayment(cancel, metadata=metadata)
-            assert [change.payment for change in await read(watch, 4)] == [captured, refunded, second, canceled]
+            rest = [(captured, "CAPTURED"), (refunded, "REFUNDED"), (second, "AUTHORIZED"), (canceled, "CANCELED")]
+            assert list(map(told, await read(watch, 4))) == rest
 
     asyncio.run(scenario())
 
 
-def test_a_watch_says_that_it_is_open_before_anything_happens(serve: Serve) -> None:
+def test_a_refund_in_parts_and_a_payment_that_is_captured_at_once_are_one_change_each(serve: Serve) -> None:
     async def scenario() -> None:
-        async with serve() as service, asyncio.timeout(PATIENCE_SECONDS):
+        async with serve() as service:
+            metadata = service.metadata()
+            code = await asyncio.to_thread(service.world.code, ttl_ms=FOREVER_MS)
+            steps = [(await service.stub.CreatePayment(charge(code, 3, capture=True), metadata=metadata), "CAPTURED")]
+            payment_id = steps[0][0].payment_id
+            one_yen = Money(currency_code="JPY", minor_units=1)
+            for _ in range(3):
+                refund = pb.RefundPaymentRequest(request_id=request_id(), payment_id=payment_id, amount=one_yen)
+                steps.append((await service.stub.RefundPayment(refund, metadata=metadata), "REFUNDED"))
+            steps.append((await service.create(), "AUTHORIZED"))
+            assert list(map(told, await read(service.watch(), 5))) == steps
+
+    asyncio.run(scenario())
+
+
+def test_a_watch_says_where_it_begins_before_anything_happens(serve: Serve) -> None:
+    async def scenario() -> None:
+        async with serve() as service:
             watch = service.watch()
-            await watch.initial_metadata()
-            payment = await service.create()
-            assert (await watch.read()).payment == payment
+            beginning = await read_place(watch)
+            first = await service.create()
+            (change,) = await read(watch, 1)
+            assert change.payment == first
+            assert await read(service.watch(beginning), 1) == [change]
+            assert await read_place(service.watch(change.cursor)) == change.cursor
+
+    asyncio.run(scenario())
+
+
+def test_a_watch_from_now_begins_after_the_newest_change(serve: Serve) -> None:
+    async def scenario() -> None:
+        async with serve() as service:
+            before_any = await read_place(service.watch(from_now=True))
+            old = [await service.create() for _ in range(3)]
+            watch = service.watch(from_now=True)
+            beginning = await read_place(watch)
+            new = [await service.create() for _ in range(2)]
+            changes = await read(watch, 2)
+            assert [change.payment for change in changes] == new
+            assert await read(service.watch(beginning), 2) == changes
+            assert [change.payment for change in await read(service.watch(before_any), 5)] == [*old, *new]
+
+    asyncio.run(scenario())
+
+
+def test_a_watch_begins_either_now_or_at_a_cursor(serve: Serve) -> None:
+    async def scenario() -> None:
+        async with serve() as service:
+            cursor = await read_place(service.watch())
+            refused = await refusal(service.watch(cursor, from_now=True))
+            assert refused == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+
+    asyncio.run(scenario())
+
+
+def test_a_watch_without_changes_says_again_and_again_that_it_goes_on(serve: Serve) -> None:
+    async def scenario() -> None:
+        async with serve(heartbeat_seconds=0.05) as service:
+            watch = service.watch()
+            beginning = await read_place(watch)
+            assert [await read_place(watch) for _ in range(3)] == [beginning] * 3
+            await service.create()
+            (change,) = await read(watch, 1)
+            assert [await read_place(watch) for _ in range(3)] == [change.cursor] * 3
+
+    asyncio.run(scenario())
+
+
+def test_requests_that_change_nothing_do_not_keep_a_watch_silent(serve: Serve) -> None:
+    async def scenario() -> None:
+        async with serve(heartbeat_seconds=0.5) as service:
+            request = charge(service.world.code(ttl_ms=FOREVER_MS), 5)
+            await service.stub.CreatePayment(request, metadata=service.metadata())
+            watch = service.watch(from_now=True)
+            await read_place(watch)
+            silence_ends = asyncio.create_task(read_place(watch))
+            while not silence_ends.done():
+                await service.stub.CreatePayment(request, metadata=service.metadata())
+            await silence_ends
 
     asyncio.run(scenario())
 

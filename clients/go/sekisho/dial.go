@@ -25,7 +25,7 @@ func Dial(address, caFile string) (*grpc.ClientConn, error) {
 	}
 	return grpc.NewClient(address,
 		grpc.WithTransportCredentials(credentials.NewTLS(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})),
-		// A watch may be silent for long: without pings a connection that died without a word would look the same.
+		// Without pings, calls would go on over a connection that died without a word, a watch that is resumed included.
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: time.Minute, Timeout: 20 * time.Second}),
 	)
 }

@@ -29,8 +29,8 @@ import (
 	paymentsv1 "github.com/sekisho/sekisho/clients/go/internal/gen/sekisho/payments/v1"
 )
 
-// fakeGateway issues the tokens sat_1, sat_2, ..., each for ten minutes. Its watch sends two changes and then says that
-// the token expired.
+// fakeGateway issues the tokens sat_1, sat_2, ..., each for ten minutes. Its watch says where it begins, sends two
+// changes, and then says that the token expired.
 type fakeGateway struct {
 	authv1.UnimplementedTokenServiceServer
 	paymentsv1.UnimplementedPaymentServiceServer
@@ -79,9 +79,9 @@ func (g *fakeGateway) WatchPayments(
 	request *paymentsv1.WatchPaymentsRequest, stream grpc.ServerStreamingServer[paymentsv1.WatchPaymentsResponse],
 ) error {
 	g.note(stream.Context())
-	for _, suffix := range []string{"a", "b"} {
-		change := &paymentsv1.WatchPaymentsResponse{Cursor: request.GetCursor() + suffix}
-		if err := stream.Send(change); err != nil {
+	cursor := request.GetCursor()
+	for _, message := range []*paymentsv1.WatchPaymentsResponse{place(cursor), change(cursor + "a"), change(cursor + "ab")} {
+		if err := stream.Send(message); err != nil {
 			return err
 		}
 	}

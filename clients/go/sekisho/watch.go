@@ -17,25 +17,37 @@ import (
 const (
 	firstPause   = 100 * time.Millisecond
 	longestPause = 10 * time.Second
+
+	// longestSilence is how long a watch may send nothing before it counts as dead. The contract promises a message
+	// every 30 seconds; one may be late, or lost with what carried it.
+	longestSilence = 75 * time.Second
 )
 
-// WatchPayments yields the changes of the payments of source's client after cursor, without end and each once. It
-// resumes by itself when the token expires and, after a pause that grows, when the service is unavailable. Any other
-// error is yielded and ends it, that of ctx included. An empty cursor means from the first payment on.
+var errSilent = status.Error(codes.Unavailable, "the watch went silent")
+
+// WatchPayments yields the changes of the payments of source's client, each once and without end, from where the
+// request says: after a cursor, from now on, or from the first payment on. What it yields first has no payment, but the
+// cursor at which the watch begins.
+//
+// It resumes by itself when the token expires and, after a pause that grows, when the service is unavailable or has no
+// room, and when the watch goes silent. Any other error is yielded and ends it, that of ctx included.
 //
 // Keep the cursor of a change with what was done about it: with that, a process that starts again misses nothing.
 func WatchPayments(
-	ctx context.Context, payments paymentsv1.PaymentServiceClient, source *TokenSource, cursor string,
+	ctx context.Context,
+	payments paymentsv1.PaymentServiceClient,
+	source *TokenSource,
+	request *paymentsv1.WatchPaymentsRequest,
 ) iter.Seq2[*paymentsv1.WatchPaymentsResponse, error] {
 	return func(yield func(*paymentsv1.WatchPaymentsResponse, error) bool) {
+		w := &watch{payments: payments, next: request, yield: yield}
 		pause := firstPause
 		for {
-			before := cursor
-			err := watchOnce(ctx, payments, &cursor, yield)
+			wentWell, err := w.call(ctx)
 			if err == nil {
 				return
 			}
-			if cursor != before {
+			if wentWell {
 				pause = firstPause
 			}
 			refusal := RefusalOf(err)
@@ -48,7 +60,7 @@ func WatchPayments(
 				yield(nil, err)
 				return
 			}
-			slog.InfoContext(ctx, "resuming the watch", "reason", refusal.Reason, "cursor", cursor)
+			slog.InfoContext(ctx, "resuming the watch", "reason", refusal.Reason, "cursor", w.next.GetCursor())
 			if err := sleep(ctx, pause); err != nil {
 				yield(nil, err)
 				return
@@ -58,35 +70,52 @@ func WatchPayments(
 	}
 }
 
-// watchOnce yields the changes of one call and moves cursor along. It returns what ended the call: nil if yield did.
-func watchOnce(
-	ctx context.Context,
-	payments paymentsv1.PaymentServiceClient,
-	cursor *string,
-	yield func(*paymentsv1.WatchPaymentsResponse, error) bool,
-) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	stream, err := payments.WatchPayments(ctx, &paymentsv1.WatchPaymentsRequest{Cursor: *cursor})
-	if err != nil {
-		return err
-	}
-	for {
-		change, err := stream.Recv()
-		if err != nil {
-			return err
+// watch goes on from call to call.
+type watch struct {
+	payments paymentsv1.PaymentServiceClient
+	next     *paymentsv1.WatchPaymentsRequest
+	begun    bool // whether it was yielded where the watch begins
+	yield    func(*paymentsv1.WatchPaymentsResponse, error) bool
+}
+
+// call makes one call, yields its changes, and moves next along. It returns what ended the call, nil if yield did, and
+// whether the call went well before: the first message alone says no more than that it was let in.
+func (w *watch) call(ctx context.Context) (wentWell bool, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(longestSilence, func() { cancel(errSilent) })
+	defer silence.Stop()
+	stream, err := w.payments.WatchPayments(ctx, w.next)
+	for received := 0; err == nil; received++ {
+		var message *paymentsv1.WatchPaymentsResponse
+		if message, err = stream.Recv(); err != nil {
+			break
 		}
-		*cursor = change.GetCursor()
-		if !yield(change, nil) {
-			return nil
+		silence.Stop() // however long yield takes, it is not the watch that is silent
+		wentWell = received > 0
+		w.next = &paymentsv1.WatchPaymentsRequest{Cursor: message.GetCursor()}
+		if message.GetPayment() != nil || !w.begun {
+			w.begun = true
+			if !w.yield(message, nil) {
+				return wentWell, nil
+			}
 		}
+		silence.Reset(longestSilence)
 	}
+	if context.Cause(ctx) == errSilent {
+		return wentWell, errSilent
+	}
+	return wentWell, err
 }
 
 // temporary says whether trying again may help. A watch has no deadline: one that passed was the request for a token's.
 func temporary(err error) bool {
-	code := status.Code(err)
-	return code == codes.Unavailable || code == codes.DeadlineExceeded
+	switch status.Code(err) {
+	case codes.Unavailable, codes.ResourceExhausted, codes.DeadlineExceeded:
+		return true
+	default:
+		return false
+	}
 }
 
 // sleep waits for half of d to all of it, so that clients that were cut off together don't come back together.

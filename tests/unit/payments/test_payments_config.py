@@ -19,7 +19,7 @@ def test_the_shortest_configuration_is_read(tmp_path: Path) -> None:
     file = tmp_path / "payments.yaml"
     file.write_text(TEXT)
     config = load(file, PaymentsConfig)
-    assert (config.audience, config.fee_basis_points) == ("payments", 250)
+    assert (config.audience, config.fee_basis_points, config.heartbeat_seconds) == ("payments", 250, 30)
     assert config.statement_key == tmp_path / "statement-key.pem"
 
 
@@ -28,4 +28,12 @@ def test_a_fee_that_makes_no_sense_is_refused(tmp_path: Path, fee: str) -> None:
     file = tmp_path / "payments.yaml"
     file.write_text(f"{TEXT}fee_basis_points: {fee}\n")
     with pytest.raises(ConfigError, match="fee_basis_points"):
+        load(file, PaymentsConfig)
+
+
+@pytest.mark.parametrize("seconds", ["0", "-1", "30.1", "often"])
+def test_a_watch_is_told_that_it_goes_on_as_often_as_the_contract_promises(tmp_path: Path, seconds: str) -> None:
+    file = tmp_path / "payments.yaml"
+    file.write_text(f"{TEXT}heartbeat_seconds: {seconds}\n")
+    with pytest.raises(ConfigError, match="heartbeat_seconds"):
         load(file, PaymentsConfig)

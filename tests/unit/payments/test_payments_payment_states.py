@@ -69,6 +69,14 @@ def test_each_step_starts_from_its_state_only(state: PaymentState, step: str) ->
             STEPS[step](payment)
 
 
+def test_a_payment_tells_what_the_last_step_did() -> None:
+    captured = capture(authorized(), None, 2)
+    in_part = refund(captured, yen(1), 3)
+    payments = [authorized(), captured, in_part, refund(in_part, None, 4), cancel(authorized(), 2)]
+    changes = ["AUTHORIZED", "CAPTURED", "REFUNDED", "REFUNDED", "CANCELED"]
+    assert [payment.last_change for payment in payments] == changes
+
+
 def test_a_payment_is_captured_in_part_once() -> None:
     payment = capture(authorized(1000), yen(400), 2)
     assert (payment.captured, payment.held, payment.update_time) == (400, 0, 2)

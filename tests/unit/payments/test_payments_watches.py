@@ -1,4 +1,5 @@
 import asyncio
+import math
 from contextlib import ExitStack
 
 import pytest
@@ -17,16 +18,7 @@ def watches(world: World) -> Watches:
 
 async def has_news(watch: Watch) -> bool:
     """Return whether there is something for the watch now, and take it."""
-    waiting = asyncio.create_task(watch.news())
-    await asyncio.wait([waiting], timeout=0)
-    for _ in range(3):
-        await asyncio.sleep(0)
-    if waiting.done():
-        await waiting
-        return True
-    waiting.cancel()
-    await asyncio.gather(waiting, return_exceptions=True)
-    return False
+    return await watch.news(until=0.0)
 
 
 def test_a_new_watch_reads_at_once_and_then_when_it_is_woken(watches: Watches) -> None:
@@ -92,10 +84,10 @@ def test_a_server_that_stops_ends_its_watches_and_takes_no_new_ones(watches: Wat
     async def scenario() -> None:
         with watches.open("ptn_1", 0) as idle, watches.open("ptn_2", 0) as unread:
             assert await has_news(idle)
-            waiting = asyncio.create_task(idle.news())
+            waiting = asyncio.create_task(idle.news(until=math.inf))
             await asyncio.sleep(0)
             watches.stop()
-            for ended in (waiting, unread.news()):
+            for ended in (waiting, unread.news(until=math.inf)):
                 with pytest.raises(ServerStopping):
                     await ended
         with pytest.raises(ServerStopping), watches.open("ptn_1", 0):

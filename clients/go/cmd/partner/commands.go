@@ -110,16 +110,21 @@ func listPage(
 
 func watch(flags *flag.FlagSet) func(context.Context, *session) error {
 	cursor := flags.String("cursor", "", "the `cursor` of the last change known; from the first payment on if empty")
+	fromNow := flags.Bool("from-now", false, "begin after the newest change")
 	count := flags.Int("count", 0, "end after so many changes; never if 0")
 	return func(ctx context.Context, s *session) error {
 		payments := paymentsv1.NewPaymentServiceClient(s.conn)
+		request := &paymentsv1.WatchPaymentsRequest{Cursor: *cursor, FromNow: *fromNow}
 		seen := 0
-		for change, err := range sekisho.WatchPayments(ctx, payments, s.source, *cursor) {
+		for message, err := range sekisho.WatchPayments(ctx, payments, s.source, request) {
 			if err != nil {
 				return err
 			}
-			if err := printMessage(change); err != nil {
+			if err := printMessage(message); err != nil {
 				return err
+			}
+			if message.GetPayment() == nil {
+				continue // the first one, where the watch begins
 			}
 			if seen++; seen == *count {
 				break

@@ -22,7 +22,7 @@ const usage = `partner calls a payment company's gateway, and prints one JSON ob
   partner submit --merchant NAME     submit an application for a merchant (Master Client)
   partner pay-as-master              try a payment, which must be refused (Master Client)
   partner list                       list the shop's payments, the newest first (shop)
-  partner watch                      print each change of the shop's payments (shop)
+  partner watch                      print where the watch begins, and each change of the shop's payments (shop)
 
 partner COMMAND -h lists the flags of a command.
 `

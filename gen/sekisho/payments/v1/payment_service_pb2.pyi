@@ -234,16 +234,20 @@ class WatchPaymentsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CURSOR_FIELD_NUMBER: _builtins.int
+    FROM_NOW_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
-    """The cursor of the last change received. Empty: from the partner's first payment on."""
+    """The cursor of the last message received. Empty: from the partner's first payment on."""
+    from_now: _builtins.bool
+    """Whether to begin after the newest change there is. Not together with `cursor`."""
     def __init__(
         self,
         *,
         cursor: _builtins.str = ...,
+        from_now: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "from_now", b"from_now"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -251,27 +255,62 @@ Global___WatchPaymentsRequest: _TypeAlias = WatchPaymentsRequest  # noqa: Y015
 
 @_typing.final
 class WatchPaymentsResponse(_message.Message):
-    """One change of one payment."""
+    """One change of one payment; or, without a payment, only how far the watch is."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    class _Change:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ChangeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[WatchPaymentsResponse._Change.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        CHANGE_UNSPECIFIED: WatchPaymentsResponse._Change.ValueType  # 0
+        """Set if there is no payment."""
+        AUTHORIZED: WatchPaymentsResponse._Change.ValueType  # 1
+        """It was created, and its amount is held."""
+        CAPTURED: WatchPaymentsResponse._Change.ValueType  # 2
+        """Its amount was taken, or part of it. Created with `capture`, it has this one change and no AUTHORIZED before it."""
+        CANCELED: WatchPaymentsResponse._Change.ValueType  # 3
+        """It was canceled."""
+        REFUNDED: WatchPaymentsResponse._Change.ValueType  # 4
+        """All of what was taken, or part of it, was paid back."""
+
+    class Change(_Change, metaclass=_ChangeEnumTypeWrapper):
+        """What happened to a payment."""
+
+    CHANGE_UNSPECIFIED: WatchPaymentsResponse.Change.ValueType  # 0
+    """Set if there is no payment."""
+    AUTHORIZED: WatchPaymentsResponse.Change.ValueType  # 1
+    """It was created, and its amount is held."""
+    CAPTURED: WatchPaymentsResponse.Change.ValueType  # 2
+    """Its amount was taken, or part of it. Created with `capture`, it has this one change and no AUTHORIZED before it."""
+    CANCELED: WatchPaymentsResponse.Change.ValueType  # 3
+    """It was canceled."""
+    REFUNDED: WatchPaymentsResponse.Change.ValueType  # 4
+    """All of what was taken, or part of it, was paid back."""
+
     CURSOR_FIELD_NUMBER: _builtins.int
     PAYMENT_FIELD_NUMBER: _builtins.int
+    CHANGE_FIELD_NUMBER: _builtins.int
     cursor: _builtins.str
-    """Where to resume after this change."""
+    """Where to resume after this message."""
+    change: Global___WatchPaymentsResponse.Change.ValueType
+    """What the change was."""
     @_builtins.property
     def payment(self) -> Global___Payment:
-        """The payment as this change left it."""
+        """The payment as this change left it. Absent from a message that says only how far the watch is."""
 
     def __init__(
         self,
         *,
         cursor: _builtins.str = ...,
         payment: Global___Payment | None = ...,
+        change: Global___WatchPaymentsResponse.Change.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["payment", b"payment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "payment", b"payment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "cursor", b"cursor", "payment", b"payment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

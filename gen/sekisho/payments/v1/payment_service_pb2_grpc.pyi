@@ -73,10 +73,20 @@ class PaymentServiceStub:
     """Lists the partner's payments, the newest first."""
     WatchPayments: _grpc.UnaryStreamMultiCallable[_payment_service_pb2.WatchPaymentsRequest, _payment_service_pb2.WatchPaymentsResponse]
     """Watches the partner's payments: sends every change after `cursor`, the oldest first, and then each new one as it
-    happens, until the caller ends the call or its access token expires (UNAUTHENTICATED `TOKEN_EXPIRED`). To resume, call
-    again with the cursor of the last change received: none is missed, and none comes twice.
+    happens. To resume, call again with the cursor of the last message received: no change is missed, and none comes
+    twice.
 
-    Errors: INVALID_ARGUMENT `INVALID_REQUEST` (a cursor that is none).
+    The first message comes at once and has a cursor and no payment: where the watch begins. Such a message comes again
+    whenever nothing else was sent for 30 seconds: a caller that gets nothing for much longer gives the call up, and
+    resumes. Whoever needs all payments and then each change watches `from_now`, keeps the first cursor, lists the
+    payments, and goes on with the watch: what changes in the meantime is in the list, in the watch, or in both.
+
+    The call never ends with OK, but with what any method may answer (`sekisho.access.v1.Rule`), or with:
+
+    - UNAUTHENTICATED `TOKEN_EXPIRED`: take a new access token, and resume;
+    - UNAVAILABLE `SERVER_STOPPING`, or with another reason or none: resume, after a pause that grows;
+    - RESOURCE_EXHAUSTED `TOO_MANY_WATCHES`: end another watch or wait, and resume;
+    - INVALID_ARGUMENT `INVALID_REQUEST`: a cursor that is none of this partner's, or one together with `from_now`.
     """
     GetBalance: _grpc.UnaryUnaryMultiCallable[_payment_service_pb2.GetBalanceRequest, _payment_service_pb2.Balance]
     """Gets what the payment company owes the partner."""
@@ -126,10 +136,20 @@ class PaymentServiceAsyncStub(PaymentServiceStub):
     """Lists the partner's payments, the newest first."""
     WatchPayments: _aio.UnaryStreamMultiCallable[_payment_service_pb2.WatchPaymentsRequest, _payment_service_pb2.WatchPaymentsResponse]  # type: ignore[assignment]
     """Watches the partner's payments: sends every change after `cursor`, the oldest first, and then each new one as it
-    happens, until the caller ends the call or its access token expires (UNAUTHENTICATED `TOKEN_EXPIRED`). To resume, call
-    again with the cursor of the last change received: none is missed, and none comes twice.
+    happens. To resume, call again with the cursor of the last message received: no change is missed, and none comes
+    twice.
 
-    Errors: INVALID_ARGUMENT `INVALID_REQUEST` (a cursor that is none).
+    The first message comes at once and has a cursor and no payment: where the watch begins. Such a message comes again
+    whenever nothing else was sent for 30 seconds: a caller that gets nothing for much longer gives the call up, and
+    resumes. Whoever needs all payments and then each change watches `from_now`, keeps the first cursor, lists the
+    payments, and goes on with the watch: what changes in the meantime is in the list, in the watch, or in both.
+
+    The call never ends with OK, but with what any method may answer (`sekisho.access.v1.Rule`), or with:
+
+    - UNAUTHENTICATED `TOKEN_EXPIRED`: take a new access token, and resume;
+    - UNAVAILABLE `SERVER_STOPPING`, or with another reason or none: resume, after a pause that grows;
+    - RESOURCE_EXHAUSTED `TOO_MANY_WATCHES`: end another watch or wait, and resume;
+    - INVALID_ARGUMENT `INVALID_REQUEST`: a cursor that is none of this partner's, or one together with `from_now`.
     """
     GetBalance: _aio.UnaryUnaryMultiCallable[_payment_service_pb2.GetBalanceRequest, _payment_service_pb2.Balance]  # type: ignore[assignment]
     """Gets what the payment company owes the partner."""
@@ -218,10 +238,20 @@ class PaymentServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_payment_service_pb2.WatchPaymentsResponse], _abc.AsyncIterator[_payment_service_pb2.WatchPaymentsResponse]]:
         """Watches the partner's payments: sends every change after `cursor`, the oldest first, and then each new one as it
-        happens, until the caller ends the call or its access token expires (UNAUTHENTICATED `TOKEN_EXPIRED`). To resume, call
-        again with the cursor of the last change received: none is missed, and none comes twice.
+        happens. To resume, call again with the cursor of the last message received: no change is missed, and none comes
+        twice.
 
-        Errors: INVALID_ARGUMENT `INVALID_REQUEST` (a cursor that is none).
+        The first message comes at once and has a cursor and no payment: where the watch begins. Such a message comes again
+        whenever nothing else was sent for 30 seconds: a caller that gets nothing for much longer gives the call up, and
+        resumes. Whoever needs all payments and then each change watches `from_now`, keeps the first cursor, lists the
+        payments, and goes on with the watch: what changes in the meantime is in the list, in the watch, or in both.
+
+        The call never ends with OK, but with what any method may answer (`sekisho.access.v1.Rule`), or with:
+
+        - UNAUTHENTICATED `TOKEN_EXPIRED`: take a new access token, and resume;
+        - UNAVAILABLE `SERVER_STOPPING`, or with another reason or none: resume, after a pause that grows;
+        - RESOURCE_EXHAUSTED `TOO_MANY_WATCHES`: end another watch or wait, and resume;
+        - INVALID_ARGUMENT `INVALID_REQUEST`: a cursor that is none of this partner's, or one together with `from_now`.
         """
 
     @_abc_1.abstractmethod
