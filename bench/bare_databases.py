@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import psycopg
 
-from bench.captured_payments import CONCURRENCY, Statement
+from bench.captured_payments import CONCURRENCY
+from bench.recording import Statement
 
 Unit: TypeAlias = Sequence[Statement]
 

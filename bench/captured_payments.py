@@ -4,13 +4,12 @@ import asyncio
 import secrets
 import time
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection
 
+from bench.recording import Statement, record_statements
 from mesh.database import Database
 from mesh.ids import new_id
 from mesh.migrations import upgrade
@@ -39,22 +38,6 @@ class Asked:
 
     partner_id: str
     payment_code: str
-
-
-@dataclass(frozen=True, slots=True)
-class Statement:
-    """A statement as the driver gets it.
-
-    Attributes:
-        sql: Its text.
-        parameters: Its parameters; a list of them if it is for `executemany`.
-        many: Whether it is.
-
-    """
-
-    sql: str
-    parameters: Any
-    many: bool
 
 
 async def seed(url: str, count: int) -> list[Asked]:
@@ -88,11 +71,14 @@ async def record(url: str, asked: Sequence[Asked]) -> list[list[Statement]]:
     """Make payments one by one; return the statements of each."""
     database = Database(url)
     try:
+        statements: list[Statement] = []
+        record_statements(database.engine, statements)
+        database.run_here(lambda _connection: None)  # connects, which takes statements of its own
         recorded: list[list[Statement]] = []
         for each in asked:
-            with _recording(database) as statements:
-                await _capture(database, each)
-            recorded.append(statements)
+            statements.clear()
+            await _capture(database, each)
+            recorded.append([each for each in statements if each.sql != "BEGIN IMMEDIATE"])  # the driver does that
         return recorded
     finally:
         database.close()
@@ -111,21 +97,6 @@ async def _capture(database: Database, asked: Asked) -> pb.Payment:
         return payment_message(create_payment(connection, new, now=to_ms(time.time()), new_id=new_id))
 
     return await once(database, asked.partner_id, request, pb.Payment, effect)
-
-
-@contextmanager
-def _recording(database: Database) -> Iterator[list[Statement]]:
-    statements: list[Statement] = []
-
-    def listen(_connection: object, _cursor: object, sql: str, parameters: Any, _context: object, many: bool) -> None:  # noqa: ANN401, FBT001 - the shape that SQLAlchemy asks for
-        if not sql.startswith("BEGIN"):  # transactions are the driver's own affair
-            statements.append(Statement(sql, parameters, many))
-
-    event.listen(database.engine, "before_cursor_execute", listen)
-    try:
-        yield statements
-    finally:
-        event.remove(database.engine, "before_cursor_execute", listen)
 
 
 def _partners_and_wallets(connection: Connection) -> list[tuple[str, str]]:

@@ -145,7 +145,7 @@ def _parse(url: str) -> URL:
 
 def _sqlite_engine(url: URL, *, pool_size: int, begin: str, query_only: bool = False) -> Engine:
     """Make an engine whose transactions begin as told; IMMEDIATE takes the write lock while it can be waited for."""
-    engine = create_engine(url, pool_size=pool_size, connect_args={"timeout": _WAIT_SECONDS})
+    engine = create_engine(url, paramstyle="named", pool_size=pool_size, connect_args={"timeout": _WAIT_SECONDS})
 
     def on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
         connection.isolation_level = None  # transactions begin where on_begin says so, not where the driver guesses

@@ -10,6 +10,7 @@ from sqlalchemy import Column, Connection, LargeBinary, MetaData, String, Table,
 from sqlalchemy import bindparam as bind
 
 from mesh.errors import Code, ServiceError
+from mesh.statements import DriverStatement
 
 M = TypeVar("M", bound=Message)
 
@@ -38,10 +39,12 @@ class IdempotencyTable:
             Column("request_digest", LargeBinary, nullable=False),
             Column("response", LargeBinary, nullable=False),
         )
-        self._select = select(table.c.request_digest, table.c.response).where(
-            table.c.owner == bind("owner"), table.c.request_id == bind("request_id")
+        self._select = DriverStatement(
+            select(table.c.request_digest, table.c.response).where(
+                table.c.owner == bind("owner"), table.c.request_id == bind("request_id")
+            )
         )
-        self._insert = insert(table)
+        self._insert = DriverStatement(insert(table))
 
     def once(
         self,
@@ -69,13 +72,13 @@ class IdempotencyTable:
         """
         key = {"owner": owner, "request_id": request_id}
         digest = _digest(request)
-        if earlier := connection.execute(self._select, key).one_or_none():
+        if earlier := self._select.first(connection, key):
             if not hmac.compare_digest(earlier.request_digest, digest):
                 raise RequestIdReused("this request_id was used with another body; a new request needs a new one")
             return answer.FromString(earlier.response)
         response = effect()
         row = {**key, "request_digest": digest, "response": response.SerializeToString()}
-        connection.execute(self._insert, row)
+        self._insert.execute(connection, row)
         return response
 
 

@@ -3,22 +3,23 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, literal_column, select, update
 from sqlalchemy import bindparam as bind
 
+from mesh.statements import DriverStatement
 from payments.payment_states import Payment
 from payments.store.payments import payment_of
 from payments.store.tables import partners, payment_events, payments
 
 _CHANGED = ("state", "captured", "refunded", "update_time")
 
-_NEXT = (
+_NEXT = DriverStatement(
     update(partners)
     .where(partners.c.partner_id == bind("partner"))
-    .values(event_count=partners.c.event_count + 1)
+    .values(event_count=partners.c.event_count + literal_column("1"))
     .returning(partners.c.event_count)
 )
-_INSERT = insert(payment_events)
+_INSERT = DriverStatement(insert(payment_events))
 _LIST = (
     select(
         payment_events.c.sequence,
@@ -54,14 +55,14 @@ def record_event(connection: Connection, payment: Payment) -> None:
 
     The partner's next number stays locked until the transaction ends, so whoever sees an event sees all before it.
     """
-    sequence = connection.execute(_NEXT, {"partner": payment.partner_id}).scalar_one()
+    sequence = _NEXT.first(connection, {"partner": payment.partner_id}).event_count
     row = {
         "partner_id": payment.partner_id,
         "sequence": sequence,
         "payment_id": payment.payment_id,
         **{name: getattr(payment, name) for name in _CHANGED},
     }
-    connection.execute(_INSERT, row)
+    _INSERT.execute(connection, row)
 
 
 def list_events(connection: Connection, partner_id: str, after: int, most: int) -> Sequence[PaymentEvent]:

@@ -3,29 +3,33 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, case, func, insert, select, update
+from sqlalchemy import Connection, case, func, insert, or_, select, update
 from sqlalchemy import bindparam as bind
 
-from payments.ledger import Account, AccountKind, Balance, Entry, LedgerTransaction, entries_of
+from mesh.statements import DriverStatement
+from payments.ledger import Account, AccountKind, Balance, Entry, LedgerError, LedgerTransaction, entries_of
 from payments.money import Money
 from payments.store.tables import accounts, entries, transactions
 
+_OWNERS = 2
+
 _c = accounts.c
 
-_LOCK = (
+# A list of owners would have to be written out anew each time.
+_LOCK = DriverStatement(
     select(accounts)
-    .where(_c.owner_id.in_(bind("owners", expanding=True)), _c.currency_code.in_(bind("currencies", expanding=True)))
+    .where(or_(_c.owner_id == bind("owner"), _c.owner_id == bind("other")), _c.currency_code == bind("currency"))
     .order_by(_c.owner_id, _c.currency_code, _c.kind)
     .with_for_update()
 )
 _INSERT_ACCOUNT = insert(accounts)
-_UPDATE_ACCOUNT = (
+_UPDATE_ACCOUNT = DriverStatement(
     update(accounts)
     .where(_c.owner_id == bind("owner"), _c.currency_code == bind("currency"), _c.kind == bind("its_kind"))
     .values(balance=bind("new_balance"), entry_count=bind("new_entry_count"))
 )
-_INSERT_TRANSACTION = insert(transactions)
-_INSERT_ENTRY = insert(entries)
+_INSERT_TRANSACTION = DriverStatement(insert(transactions))
+_INSERT_ENTRY = DriverStatement(insert(entries))
 _BALANCES_OF_PARTNER = (
     select(_c.currency_code, _c.balance)
     .where(_c.owner_id == bind("owner"), _c.kind == AccountKind.PARTNER.value)
@@ -72,9 +76,9 @@ def post(connection: Connection, booked: Sequence[LedgerTransaction]) -> Mapping
         new = entries_of(transaction, balances)
         balances |= {entry.account: Balance(entry.balance_after, entry.sequence) for entry in new}
         made += new
-    connection.execute(_INSERT_TRANSACTION, [_transaction_row(transaction) for transaction in booked])
-    connection.execute(_INSERT_ENTRY, [_entry_row(entry) for entry in made])
-    connection.execute(_UPDATE_ACCOUNT, [_account_change(account, balances[account]) for account in touched])
+    _INSERT_TRANSACTION.execute_many(connection, [_transaction_row(transaction) for transaction in booked])
+    _INSERT_ENTRY.execute_many(connection, [_entry_row(entry) for entry in made])
+    _UPDATE_ACCOUNT.execute_many(connection, [_account_change(account, balances[account]) for account in touched])
     return balances
 
 
@@ -93,13 +97,14 @@ def trial_balance(connection: Connection) -> Sequence[TrialBalanceRow]:
 
 def _lock(connection: Connection, touched: Sequence[Account]) -> dict[Account, Balance]:
     """Return the balances of the accounts, opening those that are new; nobody else posts to them meanwhile."""
-    key = {
-        "owners": sorted({account.owner_id for account in touched}),
-        "currencies": sorted({account.currency_code for account in touched}),
-    }
+    owners = {account.owner_id for account in touched}
+    currencies = {account.currency_code for account in touched}
+    if len(owners) > _OWNERS or len(currencies) > 1:
+        raise LedgerError(f"one booking is between a wallet and a partner, in one currency, not {owners} {currencies}")
+    key = {"owner": min(owners), "other": max(owners), "currency": min(currencies)}
     balances = {
         Account(row.owner_id, row.currency_code, AccountKind(row.kind)): Balance(row.balance, row.entry_count)
-        for row in connection.execute(_LOCK, key)
+        for row in _LOCK.execute(connection, key)
     }
     if new := [account for account in touched if account not in balances]:
         connection.execute(_INSERT_ACCOUNT, [{**account._asdict(), "balance": 0, "entry_count": 0} for account in new])

@@ -3,20 +3,22 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Row, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy import bindparam as bind
 
 from mesh.paging import Page
+from mesh.statements import DriverStatement
 from payments.payment_states import Payment, PaymentNotFound, PaymentState
 from payments.store.tables import AFTER_ALL_IDS, payments
 
 _c = payments.c
 _COLUMNS = tuple(_c.keys())
 
-_INSERT = insert(payments)
-_FIND = select(payments).where(_c.payment_id == bind("id"), _c.partner_id == bind("partner"))
-_FIND_LOCKED = _FIND.with_for_update()
-_UPDATE = (
+_INSERT = DriverStatement(insert(payments))
+_SELECT = select(payments).where(_c.payment_id == bind("id"), _c.partner_id == bind("partner"))
+_FIND = DriverStatement(_SELECT)
+_FIND_LOCKED = DriverStatement(_SELECT.with_for_update())
+_UPDATE = DriverStatement(
     update(payments)
     .where(_c.payment_id == bind("id"))
     .values(
@@ -36,7 +38,7 @@ _LIST = (
 
 def insert_payment(connection: Connection, payment: Payment) -> None:
     """Add a new payment."""
-    connection.execute(_INSERT, {name: getattr(payment, name) for name in _COLUMNS})
+    _INSERT.execute(connection, {name: getattr(payment, name) for name in _COLUMNS})
 
 
 def get_payment(connection: Connection, partner_id: str, payment_id: str, *, lock: bool = False) -> Payment:
@@ -47,7 +49,7 @@ def get_payment(connection: Connection, partner_id: str, payment_id: str, *, loc
 
     """
     key = {"id": payment_id, "partner": partner_id}
-    row = connection.execute(_FIND_LOCKED if lock else _FIND, key).one_or_none()
+    row = (_FIND_LOCKED if lock else _FIND).first(connection, key)
     if row is None:
         raise PaymentNotFound("there is no such payment")
     return payment_of(row)
@@ -62,7 +64,7 @@ def update_payment(connection: Connection, payment: Payment) -> None:
         "new_refunded": payment.refunded,
         "new_time": payment.update_time,
     }
-    connection.execute(_UPDATE, change)
+    _UPDATE.execute(connection, change)
 
 
 def list_payments(connection: Connection, partner_id: str, page: Page) -> Sequence[Payment]:
@@ -71,7 +73,7 @@ def list_payments(connection: Connection, partner_id: str, page: Page) -> Sequen
     return [payment_of(row) for row in connection.execute(_LIST, key)]
 
 
-def payment_of(row: Row[*tuple[Any, ...]]) -> Payment:
+def payment_of(row: Any) -> Payment:  # noqa: ANN401 - a row of SQLAlchemy's, or of a driver's
     """Return the payment in a row that begins with the columns of the table."""
     return Payment(
         payment_id=row.payment_id,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, func, insert, select, update
 from sqlalchemy import bindparam as bind
 
+from mesh.statements import DriverStatement
 from payments.errors import WalletNotFound
 from payments.ledger import AccountKind
 from payments.money import Money
@@ -24,8 +25,10 @@ _FIND_WALLET = (
     .where(wallets.c.wallet_id == bind("id"))
 )
 _INSERT_CODE = insert(payment_codes)
-_FIND_CODE = select(payment_codes).where(payment_codes.c.code_digest == bind("digest")).with_for_update()
-_USE_CODE = (
+_FIND_CODE = DriverStatement(
+    select(payment_codes).where(payment_codes.c.code_digest == bind("digest")).with_for_update()
+)
+_USE_CODE = DriverStatement(
     update(payment_codes).where(payment_codes.c.code_digest == bind("digest")).values(payment_id=bind("new_payment_id"))
 )
 
@@ -90,7 +93,7 @@ def get_code(connection: Connection, code_digest: bytes) -> PaymentCode:
         PaymentCodeNotFound: If there is none.
 
     """
-    row = connection.execute(_FIND_CODE, {"digest": code_digest}).one_or_none()
+    row = _FIND_CODE.first(connection, {"digest": code_digest})
     if row is None:
         raise PaymentCodeNotFound("there is no such payment code")
     limit = Money(row.currency_code, row.charge_limit)
@@ -99,4 +102,4 @@ def get_code(connection: Connection, code_digest: bytes) -> PaymentCode:
 
 def use_code(connection: Connection, code_digest: bytes, payment_id: str) -> None:
     """Remember which payment used a code up."""
-    connection.execute(_USE_CODE, {"digest": code_digest, "new_payment_id": payment_id})
+    _USE_CODE.execute(connection, {"digest": code_digest, "new_payment_id": payment_id})
