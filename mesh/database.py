@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import structlog
@@ -60,7 +60,7 @@ class Database:
         """Prepare engine and threads. Connects on first use."""
         parsed = _parse(url)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
-        self._submit: Callable[[Callable[[Connection], Any]], Future[Any]]
+        self._submit: Callable[[Callable[[Connection], Any]], asyncio.Future[Any]]
         if parsed.get_backend_name() == "sqlite":
             self.engine = _sqlite_engine(parsed, pool_size=1, begin="BEGIN IMMEDIATE")
             self._reading_engine = _sqlite_engine(parsed, pool_size=_READERS, begin="BEGIN", query_only=True)
@@ -72,7 +72,7 @@ class Database:
                 isolation_level="REPEATABLE READ", postgresql_readonly=True
             )
             writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="database-writer")
-            self._submit = lambda work: writers.submit(self._attempt, work)
+            self._submit = lambda work: asyncio.get_running_loop().run_in_executor(writers, self._attempt, work)
             self._stop_writing = writers.shutdown
 
     async def run(self, work: Callable[[Connection], T]) -> T:
@@ -83,7 +83,7 @@ class Database:
 
         """
         try:
-            result: T = await asyncio.wrap_future(self._submit(work))
+            result: T = await self._submit(work)
         except DBAPIError as error:
             raise _translated(error) from error
         return result

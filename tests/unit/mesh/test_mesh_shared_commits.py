@@ -5,8 +5,9 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from sqlalchemy import Connection, event, text
@@ -15,6 +16,7 @@ from mesh.database import Database
 from mesh.shared_commits import SharedCommits
 
 PATIENCE_SECONDS = 10
+T = TypeVar("T")
 Work = Callable[[Connection], Any]
 
 
@@ -28,24 +30,58 @@ class Writer:
         self.commits = 0
         event.listen(self.database.engine, "commit", self._count)
         self.shared = SharedCommits(self.database.engine)
+        self.loop = asyncio.new_event_loop()
+        self._loop_thread = threading.Thread(target=self.loop.run_forever)
+        self._loop_thread.start()
 
     def _count(self, _: Connection) -> None:
         self.commits += 1
 
-    def together(self, *works: Work) -> list[Future[Any]]:
-        """Submit units so that they are queued all at once."""
+    def close(self) -> None:
+        self.shared.close()
+        self.database.close()
+        self.loop.call_soon_threadsafe(self.loop.stop)
+        self._loop_thread.join()
+        self.loop.close()
+
+    def in_loop(self, call: Callable[[], T]) -> T:
+        """Call something in the event loop."""
+
+        async def do() -> T:
+            return call()
+
+        return asyncio.run_coroutine_threadsafe(do(), self.loop).result(PATIENCE_SECONDS)
+
+    def submit(self, work: Work) -> Future[Any]:
+        """Submit a unit; its future can be waited for outside the event loop."""
+        answer = Future[Any]()
+
+        def settle(settled: asyncio.Future[Any]) -> None:
+            error = settled.exception()
+            answer.set_result(settled.result()) if error is None else answer.set_exception(error)
+
+        self.in_loop(lambda: self.shared.submit(work).add_done_callback(settle))
+        return answer
+
+    @contextmanager
+    def busy(self) -> Iterator[None]:
+        """Keep the thread busy, so that units are queued all at once."""
         busy, go_on = threading.Event(), threading.Event()
 
         def wait(_: Connection) -> None:
             busy.set()
             assert go_on.wait(PATIENCE_SECONDS)
 
-        first = self.shared.submit(wait)
+        first = self.submit(wait)
         assert busy.wait(PATIENCE_SECONDS)
-        futures = [self.shared.submit(work) for work in works]
+        yield
         go_on.set()
         first.result(PATIENCE_SECONDS)
-        return futures
+
+    def together(self, *works: Work) -> list[Future[Any]]:
+        """Submit units so that they are queued all at once."""
+        with self.busy():
+            return [self.submit(work) for work in works]
 
     def ids(self) -> list[int]:
         with contextlib.closing(sqlite3.connect(self.file)) as other:
@@ -56,8 +92,7 @@ class Writer:
 def writer(tmp_path: Path) -> Iterator[Writer]:
     writer = Writer(tmp_path)
     yield writer
-    writer.shared.close()
-    writer.database.close()
+    writer.close()
 
 
 def insert(number: int, error: BaseException | None = None) -> Work:
@@ -123,23 +158,64 @@ def test_units_of_a_transaction_that_the_database_ended_run_again_alone_and_take
     assert results([one, two]) == [1, 2]
     assert broken.exception(PATIENCE_SECONDS) is not None
     assert writer.ids() == [1, 2]
-    assert writer.shared.submit(insert(3)).result(PATIENCE_SECONDS) == 3
+    assert writer.submit(insert(3)).result(PATIENCE_SECONDS) == 3
 
 
 def test_a_unit_that_is_cancelled_in_the_queue_does_not_run(writer: Writer) -> None:
-    busy, go_on = threading.Event(), threading.Event()
-
-    def wait(_: Connection) -> None:
-        busy.set()
-        assert go_on.wait(PATIENCE_SECONDS)
-
-    first = writer.shared.submit(wait)
-    assert busy.wait(PATIENCE_SECONDS)
-    given_up, other = writer.shared.submit(insert(1)), writer.shared.submit(insert(2))
-    assert given_up.cancel()
-    go_on.set()
-    assert results([first, other]) == [None, 2]
+    with writer.busy():
+        given_up = writer.in_loop(lambda: writer.shared.submit(insert(1)))
+        other = writer.submit(insert(2))
+        assert writer.in_loop(given_up.cancel)
+    assert results([other]) == [2]
     assert writer.ids() == [2]
+
+
+def test_a_unit_that_is_cancelled_while_it_runs_harms_no_other(writer: Writer) -> None:
+    given_up = list[asyncio.Future[Any]]()
+
+    def cancel(connection: Connection) -> None:
+        insert(1)(connection)
+        writer.in_loop(given_up[0].cancel)
+
+    with writer.busy():
+        given_up.append(writer.in_loop(lambda: writer.shared.submit(cancel)))
+        other = writer.submit(insert(2))
+    assert results([other]) == [2]
+    assert writer.ids() == [1, 2]
+
+
+def test_units_of_a_batch_are_answered_by_one_call_of_the_event_loop(
+    writer: Writer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, call = list[object](), writer.loop.call_soon_threadsafe
+
+    def count(*given: Any) -> asyncio.Handle:
+        calls.append(given)
+        return call(*given)
+
+    with writer.busy():
+        futures = [writer.submit(insert(number)) for number in range(1, 21)]
+        monkeypatch.setattr(writer.loop, "call_soon_threadsafe", count)  # from here on only the thread calls
+    assert results(futures) == list(range(1, 21))
+    assert len(calls) == 2  # what kept the thread busy was alone
+    monkeypatch.undo()
+
+
+def test_a_unit_whose_event_loop_is_gone_harms_no_other(writer: Writer) -> None:
+    async def submit_and_leave() -> None:
+        writer.shared.submit(insert(1))
+
+    with writer.busy():
+        asyncio.run(submit_and_leave())
+        other = writer.submit(insert(2))
+    assert results([other]) == [2]
+    assert writer.ids() == [1, 2]
+
+
+def test_a_unit_that_raises_what_no_future_takes_is_answered_all_the_same(writer: Writer) -> None:
+    one, refused, two = writer.together(insert(1), insert(2, StopIteration()), insert(3))
+    assert results([one, two]) == [1, 3]
+    assert isinstance(refused.exception(PATIENCE_SECONDS), RuntimeError)
 
 
 @pytest.mark.parametrize("error", [SystemExit(1), KeyboardInterrupt(), asyncio.CancelledError()], ids=repr)
@@ -149,24 +225,16 @@ def test_a_unit_that_raises_what_is_no_exception_does_not_end_the_writing(writer
     with contextlib.suppress(FutureTimeoutError):
         one.result(1)
     assert [one.done(), two.done()] == [True, True]
-    assert writer.shared.submit(insert(4)).result(1) == 4
+    assert writer.submit(insert(4)).result(1) == 4
     assert writer.ids() == [1, 3, 4]
 
 
-def test_closing_runs_what_is_queued(tmp_path: Path) -> None:
-    writer = Writer(tmp_path)
+def test_closing_runs_what_is_queued(writer: Writer) -> None:
     futures = writer.together(*(insert(number) for number in range(1, 6)))
     writer.shared.close()
-    assert [future.result(0) for future in futures] == [1, 2, 3, 4, 5]
-    writer.database.close()
+    assert results(futures) == [1, 2, 3, 4, 5]
 
 
-def test_a_unit_submitted_after_closing_does_not_wait_for_ever(tmp_path: Path) -> None:
-    writer = Writer(tmp_path)
+def test_a_unit_submitted_after_closing_does_not_wait_for_ever(writer: Writer) -> None:
     writer.shared.close()
-    writer.database.close()
-    try:
-        late = writer.shared.submit(insert(1))
-    except RuntimeError:
-        return  # refusing is right
-    assert late.exception(0.5) is not None
+    assert isinstance(writer.submit(insert(1)).exception(PATIENCE_SECONDS), RuntimeError)
