@@ -119,7 +119,7 @@ def _run_in_savepoint(connection: Connection, unit: _Unit) -> _Outcome:
     driver.execute("SAVEPOINT unit")
     try:
         outcome = _Outcome(unit.future, unit.work(connection), None)
-    except BaseException as error:
+    except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits for the unit
         # Fails if SQLite rolled back everything, as on a full disk: there is no savepoint left to go back to.
         driver.execute("ROLLBACK TO unit")
         outcome = _Outcome(unit.future, None, error)
