@@ -22,8 +22,10 @@ up: $(VENV)/run.stamp ## Start everything on this machine, and stay
 	@$(BIN)/sekisho up
 
 .PHONY: test
-test: check $(VENV)/dev.stamp ## Run all checks and all tests
-	$(BIN)/pytest
+# In a folder of its own: pytest clears away the folders of all but the last sessions, also of those that still run.
+test: check $(VENV)/dev.stamp ## Run all checks, and all tests on as many workers as there are cores
+	@temp=$$(mktemp -d) && trap 'rm -rf "$$temp"' EXIT && \
+		$(BIN)/pytest --numprocesses auto --dist loadgroup --basetemp "$$temp/tests"
 
 .PHONY: check
 check: $(VENV)/dev.stamp ## Run the checks: contracts, generated code, style, types, imports, dependencies

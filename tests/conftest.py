@@ -15,6 +15,13 @@ from tests.mesh import Mesh, mesh_up
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have each mesh that tests share run in one worker only, where there are several (`make test` runs one a core)."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "mesh" in item.fixturenames:
+            item.add_marker(pytest.mark.xdist_group(f"mesh-{item.callspec.params['mesh']}"))
+
+
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def mesh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """Run one mesh for all tests that only call it, on each kind of database."""

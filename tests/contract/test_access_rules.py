@@ -35,10 +35,13 @@ GATEWAY_REASONS = {
 
 def answer(channel: grpc.Channel, path: str, token: str | None) -> tuple[str, str]:
     metadata = [("authorization", f"Bearer {token}")] if token else []
+    call = channel.unary_stream(path)(b"", metadata=metadata, timeout=20)  # what is sent looks alike for all kinds
     try:
-        channel.unary_unary(path)(b"", metadata=metadata, timeout=20)
+        next(call, None)  # of a stream that has no end, the first message says enough
     except grpc.RpcError as error:
         return outcome(error)
+    finally:
+        call.cancel()
     return "OK", ""
 
 
