@@ -145,6 +145,7 @@ def _parse(url: str) -> URL:
 
 def _sqlite_engine(url: URL, *, pool_size: int, begin: str, query_only: bool = False) -> Engine:
     """Make an engine whose transactions begin as told; IMMEDIATE takes the write lock while it can be waited for."""
+    # Parameters by name, as PostgreSQL's driver takes them: then a statement for both takes the same.
     engine = create_engine(url, paramstyle="named", pool_size=pool_size, connect_args={"timeout": _WAIT_SECONDS})
 
     def on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type

@@ -64,9 +64,14 @@ def post(connection: Connection, booked: Sequence[LedgerTransaction]) -> Mapping
 
     The number of statements does not depend on the number of transactions.
 
+    Args:
+        connection: In a transaction.
+        booked: Between two owners at most, in one currency.
+
     Raises:
         InsufficientFunds: If a wallet would be left with less than nothing.
         BalanceLimitExceeded: If a balance would become larger than the ledger keeps.
+        LedgerError: If another account would be left on its wrong side, or there are more owners or currencies.
 
     """
     touched = sorted({account for transaction in booked for account in transaction.accounts()})

@@ -9,6 +9,7 @@ from payments.ledger import (
     AccountKind,
     BalanceLimitExceeded,
     InsufficientFunds,
+    LedgerError,
     LedgerTransaction,
     Posting,
     TransactionKind,
@@ -155,6 +156,25 @@ def test_a_full_wallet_still_takes_what_is_refunded_and_canceled(world: World) -
     world.cancel(held)
     assert world.available() == MAX_BALANCE
     assert world.findings() == []
+
+
+@pytest.mark.parametrize("other", [("ptn_1", "ptn_2", "JPY"), ("ptn_1", "ptn_1", "USD")], ids=["owners", "currencies"])
+def test_what_is_booked_together_is_between_two_owners_in_one_currency(
+    world: World, other: tuple[str, str, str]
+) -> None:
+    """The accounts of no others are locked."""
+    source, destination, currency_code = other
+    postings = (
+        Posting(Account(world.wallet_id, "JPY", AccountKind.WALLET), Account("ptn_1", "JPY", AccountKind.HOLD), 1),
+        Posting(
+            Account(source, currency_code, AccountKind.CASH), Account(destination, currency_code, AccountKind.HOLD), 1
+        ),
+    )
+    booked = LedgerTransaction("ltx_1", TransactionKind.TOP_UP, None, postings, NOW)
+    before = world.everything()
+    with pytest.raises(LedgerError):
+        world.run(lambda connection: post(connection, [booked]))
+    assert world.everything() == before
 
 
 def test_the_trial_balance_is_the_total_of_each_kind(world: World) -> None:
