@@ -43,6 +43,13 @@ check: $(VENV)/dev.stamp ## Run the checks: contracts, generated code, style, ty
 bench: $(VENV)/dev.stamp ## Measure, each figure beside its baseline in the same run
 	@$(BIN)/python -m bench
 
+MINUTES ?= 5
+
+.PHONY: fuzz
+fuzz: $(VENV)/dev.stamp ## Send nonsense to all that strangers reach, for 5 minutes or as many as MINUTES=…
+	@temp=$$(mktemp -d) && trap 'rm -rf "$$temp"' EXIT && \
+		FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest tests/fuzz --quiet --tb short --basetemp "$$temp/tests"
+
 .PHONY: format
 format: $(VENV)/dev.stamp ## Format code and contracts
 	$(BIN)/buf format --write

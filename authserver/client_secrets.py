@@ -7,13 +7,20 @@ import base64
 import hashlib
 import hmac
 import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 _PREFIX = "scs_"
 _BYTES = 32
 _LENGTH = 256  # what is longer is no secret of ours; not worth hashing
 
-# Compared with when the client is unknown, so that this takes as long as a wrong secret. No secret has this digest.
-NO_DIGEST = bytes(hashlib.sha256().digest_size)
+
+@dataclass(frozen=True, slots=True)
+class Digest:
+    """What is stored of a secret: its HMAC-SHA-256, and the pepper that this was made with."""
+
+    pepper_id: int
+    mac: bytes
 
 
 def new_client_secret() -> str:
@@ -21,11 +28,35 @@ def new_client_secret() -> str:
     return _PREFIX + base64.urlsafe_b64encode(secrets.token_bytes(_BYTES)).rstrip(b"=").decode()
 
 
-def digest(pepper: bytes, secret: str) -> bytes:
-    """Return what is stored of a secret: its HMAC-SHA-256 under the pepper."""
-    return hmac.digest(pepper, secret.encode(), hashlib.sha256)
+class Peppers:
+    """What secrets are digested with.
 
+    Args:
+        peppers: Keys of 256 bits, by their id.
+        current: The id of the one that new digests are made with.
 
-def matches(pepper: bytes, presented: str, stored: bytes) -> bool:
-    """Say whether a presented secret is the one whose digest is stored, in constant time."""
-    return hmac.compare_digest(digest(pepper, presented[:_LENGTH]), stored) and len(presented) <= _LENGTH
+    """
+
+    def __init__(self, peppers: Mapping[int, bytes], current: int) -> None:
+        """Remember the peppers."""
+        self._peppers = peppers
+        self._current = current
+        # Compared with when the client is unknown, so that this takes as long as a wrong secret. No secret has it.
+        self.no_digest = Digest(current, bytes(hashlib.sha256().digest_size))
+
+    def digest(self, secret: str) -> Digest:
+        """Return what is to be stored of a secret."""
+        return Digest(self._current, hmac.digest(self._peppers[self._current], secret.encode(), hashlib.sha256))
+
+    def matches(self, presented: str, stored: Digest) -> bool:
+        """Say whether a presented secret is the one whose digest is stored, in constant time.
+
+        A digest whose pepper is not there any more matches nothing.
+        """
+        pepper = self._peppers.get(stored.pepper_id, b"")
+        mac = hmac.digest(pepper, presented[:_LENGTH].encode(), hashlib.sha256)
+        return hmac.compare_digest(mac, stored.mac) and len(presented) <= _LENGTH and bool(pepper)
+
+    def is_current(self, stored: Digest) -> bool:
+        """Return whether a digest was made with the current pepper."""
+        return stored.pepper_id == self._current

@@ -1,8 +1,11 @@
 """The auth server's configuration."""
 
 from pathlib import Path
+from typing import Annotated
 
-from mesh.config import Config, PositiveInt, ServerConfig
+import msgspec
+
+from mesh.config import Config, PositiveInt, PositiveSeconds, ServerConfig
 
 
 class StatementIssuerConfig(Config, frozen=True):
@@ -12,6 +15,15 @@ class StatementIssuerConfig(Config, frozen=True):
     iss: str
     # Its public keys, a JWK set (RFC 7517 §5).
     jwks: Path
+
+
+class PepperConfig(Config, frozen=True):
+    """A key of 256 bits that client secrets are digested with."""
+
+    # Its number, kept with each digest.
+    id: PositiveInt
+    # The key.
+    file: Path
 
 
 class AuthServerConfig(Config, frozen=True):
@@ -25,13 +37,30 @@ class AuthServerConfig(Config, frozen=True):
     issuer: str
     # The backends that private access tokens may be made for.
     audiences: frozenset[str]
-    # The key of 256 bits that signing and sealing keys lie encrypted under.
-    key_encryption_key: Path
-    # The key of 256 bits that client secrets are digested with.
-    pepper: Path
+    # The keys of 256 bits that signing and sealing keys lie encrypted under: the first one seals, all open.
+    key_encryption_keys: Annotated[tuple[Path, ...], msgspec.Meta(min_length=1)]
+    # What client secrets are digested with: the first one new ones, the others those that were not used since.
+    peppers: Annotated[tuple[PepperConfig, ...], msgspec.Meta(min_length=1)]
+    # The key of 256 bits that the audit log is chained with.
+    audit_key: Path
     # Who may approve partners.
     statement_issuers: tuple[StatementIssuerConfig, ...]
+    # The file that the audit log's signed heads are appended to, better on another machine's disk: one for each auth
+    # server. Absent: none are, and nobody sees when the log's end is cut off.
+    audit_heads: Path | None = None
+    # How long a signing key is used before its successor takes its place.
+    signing_key_days: PositiveInt = 90
+    # How long a sealing key is used before its successor takes its place.
+    sealing_key_days: PositiveInt = 30
+    # How long before its use a key is announced; longer than verifiers keep keys (300 s).
+    key_announce_seconds: PositiveInt = 600
+    # How often client authentication may fail at once, for one client id and for one address, before it is throttled.
+    failures_at_once: PositiveInt = 10
+    # How long it takes until it may fail once more.
+    failure_refill_seconds: PositiveSeconds = 6.0
     # How long access tokens live.
     access_token_ttl_seconds: PositiveInt = 600
     # How long private access tokens live, at most; never longer than the access token.
     private_token_ttl_seconds: PositiveInt = 300
+    # The most clients kept in memory, about 1 KiB each. Tokens of these cost the database nothing.
+    client_cache_entries: PositiveInt = 100_000

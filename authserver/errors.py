@@ -9,6 +9,17 @@ class InvalidClient(ServiceError):
     code = Code.UNAUTHENTICATED
 
 
+class TooManyFailures(ServiceError):
+    """Client authentication failed once more, after it failed often. The right secret would have passed."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+    def __init__(self, retry_seconds: float) -> None:
+        """Say how long failures are answered this way."""
+        super().__init__("client authentication failed too often: check the secret, and wait before trying again")
+        self.retry_seconds = retry_seconds
+
+
 class UnsupportedGrantType(ServiceError):
     """This method does not know the grant type (RFC 6749 §5.2)."""
 
@@ -61,3 +72,15 @@ class ClientNotFound(ServiceError):
     """The caller's platform has no such client."""
 
     code = Code.NOT_FOUND
+
+
+class ClientQuotaExceeded(ServiceError):
+    """The platform has as many registered clients as it may."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+
+class ReplicaBehind(ServiceError):
+    """This server has not come as far in the revocation feed as the caller, and can't catch up now."""
+
+    code = Code.UNAVAILABLE

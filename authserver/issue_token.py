@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from authserver.access_tokens import AccessToken, TokenSealer
 from authserver.scopes import grant_scope
-from authserver.store import Client
+from authserver.store.clients import Client
 from mesh.access.rules import Caller
 
 _JTI_BYTES = 12

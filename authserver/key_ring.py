@@ -1,61 +1,151 @@
-"""The auth server's own keys: for signing private access tokens and for sealing access tokens."""
+"""The auth server's own keys in memory: for signing private access tokens and for sealing access tokens."""
 
-import secrets
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Connection
+import structlog
 
-from authserver import store
 from authserver.access_tokens import TokenSealer
+from authserver.key_encryption import KeyEncryption
+from authserver.key_schedule import KeyTimes, Use, active_key
+from authserver.store.feed import FeedEntry, Kind
+from authserver.store.keys import StoredKey, list_keys
 from mesh import signed_jwt
+from mesh.database import Database
 from mesh.private_tokens import Keys
-from mesh.sealing import seal, unseal
+from mesh.sealing import SealBroken
 from mesh.signed_jwt import SigningKey
+from mesh.single_flight import SingleFlight
+from mesh.timestamps import to_ms
 
-_SEALING_KEY_BYTES = 32
+_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
+class _InUse:
+    """What the keys are good for, as long as no key's time comes."""
+
+    since: float
+    until: float
+    signing_key: SigningKey
+    sealer: TokenSealer
+    jwks: dict[str, list[dict[str, str]]]
+
+
 class KeyRing:
-    """The keys in use.
+    """The keys as the database had them when they were last read; which of them is used, the clock tells.
+
+    Args:
+        database: Where they are.
+        encryption: What they lie encrypted under.
+        clock: Seconds since the epoch.
 
     Attributes:
-        signing_key: Signs private access tokens.
-        sealer: Seals and opens access tokens.
+        changed: Set when the feed tells of a change.
 
     """
 
-    signing_key: SigningKey
-    sealer: TokenSealer
+    def __init__(self, database: Database, encryption: KeyEncryption, clock: Callable[[], float]) -> None:
+        """Start without keys; `take` or `reload` them once before serving."""
+        self.changed = asyncio.Event()
+        self._database = database
+        self._encryption = encryption
+        self._clock = clock
+        self._opened: dict[int, bytes] = {}
+        self._times: dict[Use, list[KeyTimes]] = {use: [] for use in Use}
+        self._in_use: _InUse | None = None
+        self._changes_heard = self._changes_read = 0
+        self._reloads = SingleFlight[None, Sequence[StoredKey]]()
+
+    @property
+    def signing_key(self) -> SigningKey:
+        """What signs private access tokens now."""
+        return self._now().signing_key
+
+    @property
+    def sealer(self) -> TokenSealer:
+        """What seals and opens access tokens now."""
+        return self._now().sealer
 
     def jwks(self) -> dict[str, list[dict[str, str]]]:
-        """Return the public keys as a JWK set (RFC 7517 §5)."""
-        return {"keys": [self.signing_key.public_jwk()]}
+        """Return the public keys of all that are announced, active or retiring, as a JWK set (RFC 7517 §5)."""
+        return self._now().jwks
 
     async def published(self) -> Keys:
         """Return the public keys, by their id, as a `PrivateTokenVerifier` fetches them."""
         return signed_jwt.public_keys(self.jwks())
 
+    def take(self, stored: Sequence[StoredKey]) -> list[int]:
+        """Replace the keys by those that the database has; return the ids of those that can't be opened.
 
-def load_key_ring(connection: Connection, key_encryption_key: bytes, now_ms: int) -> KeyRing:
-    """Read the keys, making those that are missing.
+        A key that was opened once stays so, whatever has become of how it is sealed.
+        """
+        opened, broken = {}, []
+        for key in stored:
+            key_id = key.times.key_id
+            try:
+                opened[key_id] = self._opened.get(key_id) or self._encryption.unseal(key.material, key.use)
+            except SealBroken:
+                broken.append(key_id)
+        self._opened = opened
+        self._times = {
+            use: [key.times for key in stored if key.use == use and key.times.key_id in opened] for use in Use
+        }
+        self._in_use = None
+        return broken
 
-    Needs a writing transaction, which keeps other processes from making them too.
+    async def reload(self) -> Sequence[StoredKey]:
+        """Read the keys anew, and return them.
 
-    Raises:
-        SealBroken: If the keys were sealed under another key-encryption key.
+        Raises:
+            DatabaseUnavailable: If the database can't be reached.
 
-    """
+        """
+        return await self._reloads.do(None, self._reload)
 
-    def find_or_create(use: str, create: Callable[[], bytes]) -> tuple[int, bytes]:
-        place = f"{use} key"
-        key = store.find_key(connection, use)
-        if key is None:
-            sealed = seal(key_encryption_key, create(), place)
-            key = store.add_key(connection, use, sealed, now_ms)
-        return key.key_id, unseal(key_encryption_key, key.material, place)
+    async def catch_up(self) -> None:
+        """Read the keys anew if the feed has told of a change since they were read.
 
-    _, pem = find_or_create("signing", signed_jwt.create_pem)
-    sealing_id, sealing_key = find_or_create("sealing", lambda: secrets.token_bytes(_SEALING_KEY_BYTES))
-    return KeyRing(SigningKey.from_pem(pem), TokenSealer({sealing_id: sealing_key}, sealing_id))
+        Raises:
+            DatabaseUnavailable: If the database is needed, and can't be reached.
+
+        """
+        while self._changes_read < self._changes_heard:
+            await self.reload()
+
+    def hear(self, entries: Sequence[FeedEntry]) -> None:
+        """Listen to the feed."""
+        if any(entry.news.kind == Kind.KEYS_CHANGED for entry in entries):
+            self._changes_heard += 1
+            self.changed.set()
+
+    async def _reload(self) -> Sequence[StoredKey]:
+        heard = self._changes_heard
+        stored = await self._database.read(list_keys)
+        if broken := self.take(stored):
+            _log.error("keys can't be opened: is a key-encryption key missing?", key_ids=broken)
+        self._changes_read = heard
+        return stored
+
+    def _now(self) -> _InUse:
+        now_ms = to_ms(self._clock())
+        if self._in_use is None or not self._in_use.since <= now_ms < self._in_use.until:
+            self._in_use = self._judge(now_ms)
+        return self._in_use
+
+    def _judge(self, now_ms: int) -> _InUse:
+        times = [key for keys in self._times.values() for key in keys]
+        turns = [turn for key in times for turn in (key.activate_time, key.retire_time) if turn is not None]
+        signing, sealing = (active_key(self._times[use], now_ms) for use in Use)
+        if signing is None or sealing is None:
+            raise LookupError("there is no key to sign or to seal with")
+        live = {use: [key.key_id for key in self._times[use] if key.is_live(now_ms)] for use in Use}
+        signing_keys = {key_id: SigningKey.from_pem(self._opened[key_id]) for key_id in live[Use.SIGNING]}
+        return _InUse(
+            since=max((turn for turn in turns if turn <= now_ms), default=float("-inf")),
+            until=min((turn for turn in turns if turn > now_ms), default=float("inf")),
+            signing_key=signing_keys[signing.key_id],
+            sealer=TokenSealer({key_id: self._opened[key_id] for key_id in live[Use.SEALING]}, sealing.key_id),
+            jwks={"keys": [key.public_jwk() for key in signing_keys.values()]},
+        )

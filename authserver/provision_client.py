@@ -1,15 +1,20 @@
-"""Provisions the clients that no wire method can mint: Master Clients, operators and the wallet application."""
+"""Provisions the clients that no wire method can mint or re-key: Master Clients, operators, the wallet application."""
 
 import re
+from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from authserver import client_secrets, store
 from authserver.access_tokens import NEW
+from authserver.client_secrets import Peppers
 from authserver.errors import InvalidScope
-from authserver.register_client import Credentials
+from authserver.register_client import Credentials, mint
+from authserver.rotate_client_secret import replace_secret
 from authserver.scopes import format_scope, parse_scope
-from authserver.store import Client
+from authserver.store.clients import Client, add_clients, find_client
+from authserver.store.platforms import Platform, add_platform, find_platform
+from authserver.store.tables import NAME_LENGTH
+from authserver.trail import Trail
 from mesh.access.rules import ClientType
 from mesh.ids import new_id
 
@@ -20,24 +25,28 @@ class ProvisioningError(Exception):
     """The client can't be provisioned as asked; the message says why."""
 
 
-def provision_master(
-    connection: Connection,
-    pepper: bytes,
-    platform_id: str,
-    *,
-    scopes: frozenset[str],
-    ceiling: frozenset[str],
-    now_ms: int,
-) -> Credentials:
-    """Add a platform and its Master Client.
+@dataclass(frozen=True, slots=True)
+class Provisioner:
+    """What provisioning takes.
 
-    Args:
-        connection: To the auth server's database.
-        pepper: What secrets are digested with.
-        platform_id: The new platform's id.
-        scopes: What the Master Client may ask for.
-        ceiling: What the platform's partners' clients may ask for, at most.
+    Attributes:
+        peppers: What secrets are digested with.
+        trail: Where it is recorded.
+        actor: Who provisions, as the audit log names them.
         now_ms: The time.
+
+    """
+
+    peppers: Peppers
+    trail: Trail
+    actor: str
+    now_ms: int
+
+
+def provision_master(
+    connection: Connection, provisioner: Provisioner, platform_id: str, platform: Platform, scopes: frozenset[str]
+) -> Credentials:
+    """Add a platform and its Master Client, which may ask for the scopes.
 
     Raises:
         ProvisioningError: If the id is malformed, or the platform is there already.
@@ -45,15 +54,15 @@ def provision_master(
     """
     if not _PLATFORM_ID.fullmatch(platform_id):
         raise ProvisioningError("a platform's id has 1 to 63 lower-case letters, digits and hyphens")
-    _check_scopes(ceiling)
-    if store.find_platform_ceiling(connection, platform_id) is not None:
+    _check_scopes(platform.ceiling)
+    if find_platform(connection, platform_id) is not None:
         raise ProvisioningError(f"the platform {platform_id} has its Master Client already")
-    store.add_platform(connection, platform_id, ceiling, now_ms)
-    return _add(connection, pepper, ClientType.MASTER, platform_id, scopes, platform_id=platform_id, now_ms=now_ms)
+    add_platform(connection, platform_id, platform, provisioner.now_ms)
+    return _add(connection, provisioner, ClientType.MASTER, platform_id, scopes, platform_id=platform_id)
 
 
 def provision_staff(
-    connection: Connection, pepper: bytes, client_type: ClientType, name: str, *, scopes: frozenset[str], now_ms: int
+    connection: Connection, provisioner: Provisioner, client_type: ClientType, name: str, scopes: frozenset[str]
 ) -> Credentials:
     """Add a client of the payment company's own: an operator, or the wallet application.
 
@@ -63,36 +72,78 @@ def provision_staff(
     """
     if client_type not in {ClientType.OPERATOR, ClientType.WALLET}:
         raise ProvisioningError(f"{client_type} clients are not provisioned this way")
-    return _add(connection, pepper, client_type, name, scopes, platform_id="", now_ms=now_ms)
+    return _add(connection, provisioner, client_type, name, scopes, platform_id="")
+
+
+def renew_secret(
+    connection: Connection, provisioner: Provisioner, client_id: str, *, old_expire_time: int | None
+) -> Credentials:
+    """Give a provisioned client a new secret; a registered one gets it from its platform.
+
+    Args:
+        connection: To the auth server's database.
+        provisioner: What it takes.
+        client_id: Whose secret.
+        old_expire_time: Until when the old secret goes on working, in milliseconds since the epoch. None: it stops at
+            once, and all tokens of the client end.
+
+    Raises:
+        ProvisioningError: If there is no such client, or it is a partner's.
+
+    """
+    client = find_client(connection, client_id, lock=True)
+    if client is None:
+        raise ProvisioningError(f"there is no client {client_id}")
+    if client.client_type == ClientType.PARTNER:
+        raise ProvisioningError(f"{client_id} is a partner's: its platform gives it one, by RotateClientSecret")
+    return replace_secret(
+        connection,
+        provisioner.peppers,
+        provisioner.trail,
+        provisioner.actor,
+        client,
+        old_expire_time=old_expire_time,
+        now_ms=provisioner.now_ms,
+    )
 
 
 def _add(
     connection: Connection,
-    pepper: bytes,
+    provisioner: Provisioner,
     client_type: ClientType,
     name: str,
     scopes: frozenset[str],
     *,
     platform_id: str,
-    now_ms: int,
 ) -> Credentials:
-    if not name.strip() or len(name) > store.NAME_LENGTH or not name.isprintable():
-        raise ProvisioningError(f"a client's name has 1 to {store.NAME_LENGTH} printable characters")
+    if not name.strip() or len(name) > NAME_LENGTH or not name.isprintable():
+        raise ProvisioningError(f"a client's name has 1 to {NAME_LENGTH} printable characters")
     _check_scopes(scopes)
-    secret = client_secrets.new_client_secret()
-    client = Client(
-        client_id=new_id("cli"),
-        client_type=client_type,
-        client_name=name,
-        platform_id=platform_id,
-        partner_id="",
-        scopes=scopes,
-        epochs=NEW,
-        secret_digest=client_secrets.digest(pepper, secret),
-        create_time=now_ms,
+    minted = mint(
+        Client(
+            client_id=new_id("cli"),
+            client_type=client_type,
+            client_name=name,
+            platform_id=platform_id,
+            partner_id="",
+            scopes=scopes,
+            epochs=NEW,
+            create_time=provisioner.now_ms,
+        ),
+        provisioner.peppers,
     )
-    store.add_client(connection, client)
-    return Credentials(client, secret)
+    client = minted.client
+    add_clients(connection, [client])
+    provisioner.trail.record(
+        connection,
+        provisioner.actor,
+        "client.provision",
+        client.client_id,
+        client_type=client_type.value,
+        platform_id=platform_id,
+        scope=format_scope(scopes),
+    )
+    return minted
 
 
 def _check_scopes(scopes: frozenset[str]) -> None:

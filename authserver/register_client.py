@@ -1,15 +1,21 @@
-"""Registers, shows and re-keys the clients of partners (RFC 7591)."""
+"""Registers the clients of partners (RFC 7591)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection
 
-from authserver import client_secrets, store
 from authserver.access_tokens import NEW
-from authserver.errors import ClientNotFound, SoftwareStatementUsed, UnapprovedSoftwareStatement
-from authserver.scopes import grant_scope
+from authserver.client_secrets import Peppers, new_client_secret
+from authserver.errors import ClientQuotaExceeded, SoftwareStatementUsed, UnapprovedSoftwareStatement
+from authserver.owned_clients import actor_of
+from authserver.scopes import format_scope, grant_scope
 from authserver.software_statements import SoftwareStatement
-from authserver.store import Client
+from authserver.store import clients, platforms
+from authserver.store.blocks import Holder, is_blocked
+from authserver.store.clients import Client
+from authserver.store.platforms import Platform
+from authserver.store.secrets import Secret
+from authserver.trail import Trail
 from mesh.access.rules import Caller, ClientType
 from mesh.ids import new_id
 
@@ -45,69 +51,70 @@ class Registration:
 
 
 def register_client(
-    connection: Connection, pepper: bytes, caller: Caller, registration: Registration, now_ms: int
+    connection: Connection, peppers: Peppers, trail: Trail, caller: Caller, registration: Registration, now_ms: int
 ) -> Credentials:
     """Mint the client of one partner.
 
     Raises:
-        UnapprovedSoftwareStatement: If the partner was approved for another platform than the caller's.
+        UnapprovedSoftwareStatement: If the partner was approved for another platform than the caller's, or is blocked.
         SoftwareStatementUsed: If the approval has registered a client already.
         InvalidScope: If the scope goes beyond the platform's ceiling.
+        ClientQuotaExceeded: If the platform has as many clients as it may.
 
     """
     statement = registration.statement
-    ceiling = store.find_platform_ceiling(connection, caller.platform_id)
-    if ceiling is None or statement.platform_id != caller.platform_id:
+    platform = platforms.find_platform(connection, caller.platform_id, lock=True)  # the quota is strict
+    if platform is None or statement.platform_id != caller.platform_id:
         raise UnapprovedSoftwareStatement("the software statement approves a partner of another platform")
-    if used_by := store.find_statement_client(connection, statement.iss, statement.jti):
+    if used_by := clients.find_statement_client(connection, statement.iss, statement.jti):
         raise SoftwareStatementUsed("the software statement has registered a client already", client_id=used_by)
     _ensure_partner(connection, statement, now_ms)
-    secret = client_secrets.new_client_secret()
-    client = Client(
-        client_id=new_id("cli"),
-        client_type=ClientType.PARTNER,
-        client_name=registration.client_name,
-        platform_id=caller.platform_id,
-        partner_id=statement.partner_id,
-        scopes=grant_scope(registration.scope, ceiling),
-        epochs=NEW,
-        secret_digest=client_secrets.digest(pepper, secret),
-        create_time=now_ms,
+    _check_quota(connection, caller.platform_id, platform)
+    minted = mint(
+        Client(
+            client_id=new_id("cli"),
+            client_type=ClientType.PARTNER,
+            client_name=registration.client_name,
+            platform_id=caller.platform_id,
+            partner_id=statement.partner_id,
+            scopes=grant_scope(registration.scope, platform.ceiling),
+            epochs=NEW,
+            create_time=now_ms,
+        ),
+        peppers,
     )
-    store.add_client(connection, client)
-    store.add_statement(connection, statement.iss, statement.jti, client.client_id)
-    return Credentials(client, secret)
+    client = minted.client
+    clients.add_clients(connection, [client])
+    clients.add_statement(connection, statement.iss, statement.jti, client.client_id)
+    trail.record(
+        connection,
+        actor_of(caller),
+        "client.register",
+        client.client_id,
+        partner_id=client.partner_id,
+        scope=format_scope(client.scopes),
+        software_statement=statement.jti,
+    )
+    return minted
 
 
-def find_owned_client(connection: Connection, caller: Caller, client_id: str) -> Client:
-    """Return a client of the caller's platform.
-
-    Raises:
-        ClientNotFound: If there is none, or it is another platform's, or it is not a partner's.
-
-    """
-    client = store.find_client(connection, client_id)
-    if client is None or client.client_type != ClientType.PARTNER or client.platform_id != caller.platform_id:
-        raise ClientNotFound("this platform has no such client")
-    return client
-
-
-def rotate_client_secret(connection: Connection, pepper: bytes, caller: Caller, client_id: str) -> Credentials:
-    """Replace the secret of a client of the caller's platform. The old one and its tokens are dead at once.
-
-    Raises:
-        ClientNotFound: As `find_owned_client`.
-
-    """
-    client = find_owned_client(connection, caller, client_id)
-    secret = client_secrets.new_client_secret()
-    store.replace_secret(connection, client_id, client_secrets.digest(pepper, secret))
-    return Credentials(client, secret)
+def mint(client: Client, peppers: Peppers) -> Credentials:
+    """Return a client that is yet to be added, with a first secret."""
+    client_secret = new_client_secret()
+    secret = Secret(new_id("sec"), peppers.digest(client_secret), client.create_time)
+    return Credentials(replace(client, secrets=(secret,)), client_secret)
 
 
 def _ensure_partner(connection: Connection, statement: SoftwareStatement, now_ms: int) -> None:
-    platform_id = store.find_partner_platform(connection, statement.partner_id)
+    platform_id = platforms.find_partner_platform(connection, statement.partner_id)
     if platform_id is None:
-        store.add_partner(connection, statement.partner_id, statement.platform_id, now_ms)
+        platforms.add_partner(connection, statement.partner_id, statement.platform_id, now_ms)
     elif platform_id != statement.platform_id:
         raise UnapprovedSoftwareStatement("the software statement's partner belongs to another platform")
+    if is_blocked(connection, Holder.PARTNER, statement.partner_id):
+        raise UnapprovedSoftwareStatement("the software statement's partner is blocked")
+
+
+def _check_quota(connection: Connection, platform_id: str, platform: Platform) -> None:
+    if clients.count_clients(connection, platform_id) >= platform.max_clients:
+        raise ClientQuotaExceeded(f"this platform has {platform.max_clients} clients, as many as it may; delete some")

@@ -5,23 +5,34 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
+from authserver.audit_heads import HeadFile
+from authserver.authentication import Authenticator
+from authserver.client_cache import ClientCache
 from authserver.config import AuthServerConfig, StatementIssuerConfig
-from authserver.exchange_token import TokenExchange
-from authserver.key_ring import KeyRing, load_key_ring
+from authserver.exchange_token import AccessTokens, TokenExchange
+from authserver.feed import Feed
+from authserver.installation import Installation, read_installation
+from authserver.key_ring import KeyRing
+from authserver.refusals import Refusals
+from authserver.rotate_keys import KeyKeeper, paces, prepare_keys
+from authserver.secret_uses import SecretUses
 from authserver.servicers.client_registration import ClientRegistrationServiceServicer
 from authserver.servicers.exchange import ExchangeServiceServicer
 from authserver.servicers.keys import KeyServiceServicer
+from authserver.servicers.partner_access import PartnerAccessServiceServicer
+from authserver.servicers.revocations import RevocationServiceServicer
 from authserver.servicers.tokens import TokenServiceServicer
 from authserver.software_statements import StatementIssuer
+from authserver.workers import keep_account, keep_keys_in_time, keep_tidy
 from mesh import migrations
 from mesh.access.descriptors import own_contracts, read_methods
 from mesh.config import ConfigError
 from mesh.database import Database
 from mesh.interceptors.peers import ANY_WORKLOAD, PeerInterceptor
 from mesh.interceptors.private_token import PrivateTokenInterceptor
+from mesh.lifecycle import working
 from mesh.private_tokens import PrivateTokenVerifier
 from mesh.sealing import SealBroken
-from mesh.secret_files import read_key
 from mesh.server import Server, Service
 from mesh.signed_jwt import JwtRejected, public_keys
 from mesh.timestamps import to_ms
@@ -29,6 +40,8 @@ from sekisho.auth.v1 import (
     client_registration_service_pb2_grpc,
     exchange_service_pb2_grpc,
     key_service_pb2_grpc,
+    partner_access_service_pb2_grpc,
+    revocation_service_pb2_grpc,
     token_service_pb2_grpc,
 )
 
@@ -39,6 +52,8 @@ _PEERS = {
     "sekisho.auth.v1.TokenService": _GATEWAY,
     "sekisho.auth.v1.ClientRegistrationService": _GATEWAY,
     "sekisho.auth.v1.ExchangeService": _GATEWAY,
+    "sekisho.auth.v1.RevocationService": _GATEWAY,
+    "sekisho.auth.v1.PartnerAccessService": frozenset({"payments"}),
     "sekisho.auth.v1.KeyService": ANY_WORKLOAD,  # every backend verifies private access tokens by these keys
 }
 
@@ -51,14 +66,17 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
         ConfigError: If a file is missing or wrong, the database is not migrated, or the address is taken.
 
     """
-    pepper = read_key(config.pepper)
-    issuers = tuple(_statement_issuer(issuer) for issuer in config.statement_issuers)
+    installation = read_installation(config)
+    heads = HeadFile(config.audit_heads, installation.audit_key) if config.audit_heads else None
     async with AsyncExitStack() as stack:
         database = Database(config.database)
         stack.callback(database.close)
         await database.read(lambda connection: migrations.require_current(connection, NAME))
-        key_ring = await _load_keys(database, config)
-        services = _services(config, database, key_ring, issuers, pepper)
+        feed, uses = Feed(database), SecretUses(installation.peppers)
+        refusals = Refusals(config.failures_at_once, config.failure_refill_seconds)
+        keeper = KeyKeeper(installation.key_encryption, paces(config), installation.trail)
+        key_ring = await _load_keys(database, feed, keeper)
+        services = _services(config, installation, database, feed, key_ring, uses, refusals)
         names = [service.name for service in services]
         contracts = own_contracts()
         verifier = PrivateTokenVerifier(key_ring.published, config.issuer, NAME, time.time)
@@ -69,38 +87,70 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
             contracts=contracts,
             reflected=names,
         )
+        await feed.follow()
+        await key_ring.reload()  # what has changed since they were loaded, the feed does not tell
+        for work in (
+            feed.keep_following(),
+            keep_tidy(database, uses),
+            keep_keys_in_time(key_ring, feed, keeper),
+            keep_account(database, installation.trail, refusals, heads),
+        ):
+            await stack.enter_async_context(working(work))
         await server.start()
         stack.push_async_callback(server.stop)
+        stack.callback(feed.stop)  # first: no other call lasts until its caller has had enough
         yield server
 
 
 def _services(
     config: AuthServerConfig,
+    installation: Installation,
     database: Database,
+    feed: Feed,
     key_ring: KeyRing,
-    issuers: tuple[StatementIssuer, ...],
-    pepper: bytes,
+    uses: SecretUses,
+    refusals: Refusals,
 ) -> list[Service]:
+    trail, clock = installation.trail, time.time
+    issuers = tuple(_statement_issuer(issuer) for issuer in config.statement_issuers)
+    clients = ClientCache(database, feed, config.client_cache_entries)
+    tokens = AccessTokens(key_ring, clients, feed, clock)
+    authenticator = Authenticator(clients, installation.peppers, uses, refusals, clock)
     exchange = TokenExchange(
-        key_ring, issuer=config.issuer, audiences=config.audiences, ttl_seconds=config.private_token_ttl_seconds
+        tokens,
+        key_ring,
+        clock,
+        issuer=config.issuer,
+        audiences=config.audiences,
+        ttl_seconds=config.private_token_ttl_seconds,
     )
     return [
         Service(
             "sekisho.auth.v1.TokenService",
             token_service_pb2_grpc.add_TokenServiceServicer_to_server,
-            TokenServiceServicer(
-                database, key_ring.sealer, pepper, ttl_seconds=config.access_token_ttl_seconds, clock=time.time
-            ),
+            TokenServiceServicer(authenticator, key_ring, tokens, feed, trail, config=config, clock=clock),
         ),
         Service(
             "sekisho.auth.v1.ClientRegistrationService",
             client_registration_service_pb2_grpc.add_ClientRegistrationServiceServicer_to_server,
-            ClientRegistrationServiceServicer(database, issuers, pepper, audience=config.issuer, clock=time.time),
+            ClientRegistrationServiceServicer(
+                database, feed, issuers, installation.peppers, trail, audience=config.issuer, clock=clock
+            ),
         ),
         Service(
             "sekisho.auth.v1.ExchangeService",
             exchange_service_pb2_grpc.add_ExchangeServiceServicer_to_server,
-            ExchangeServiceServicer(database, exchange, time.time),
+            ExchangeServiceServicer(exchange),
+        ),
+        Service(
+            "sekisho.auth.v1.RevocationService",
+            revocation_service_pb2_grpc.add_RevocationServiceServicer_to_server,
+            RevocationServiceServicer(database, feed),
+        ),
+        Service(
+            "sekisho.auth.v1.PartnerAccessService",
+            partner_access_service_pb2_grpc.add_PartnerAccessServiceServicer_to_server,
+            PartnerAccessServiceServicer(feed, trail, clock),
         ),
         Service(
             "sekisho.auth.v1.KeyService",
@@ -110,12 +160,14 @@ def _services(
     ]
 
 
-async def _load_keys(database: Database, config: AuthServerConfig) -> KeyRing:
-    key_encryption_key = read_key(config.key_encryption_key)
+async def _load_keys(database: Database, feed: Feed, keeper: KeyKeeper) -> KeyRing:
+    key_ring = KeyRing(database, keeper.encryption, time.time)
+    feed.listen(key_ring.hear)
     try:
-        return await database.run(lambda connection: load_key_ring(connection, key_encryption_key, to_ms(time.time())))
+        key_ring.take(await database.run(lambda connection: prepare_keys(connection, keeper, to_ms(time.time()))))
     except SealBroken as error:
-        raise ConfigError(f"{config.key_encryption_key}: {error}") from error
+        raise ConfigError(f"key_encryption_keys: {error}") from error
+    return key_ring
 
 
 def _statement_issuer(config: StatementIssuerConfig) -> StatementIssuer:

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
-from bench import auth_rows, gateway_rows, payments_rows, story_rows
+from bench import auth_rows, gateway_rows, payments_rows, revocation_rows, story_rows
 from bench.measure import Row, Scale, say
 from bench.table import as_json, table
 from cli.up import until_signal
@@ -18,6 +18,9 @@ MEASUREMENTS: dict[str, _Measurement] = {
     "gateway.stream": gateway_rows.stream,
     "auth.token": auth_rows.token,
     "auth.exchange": auth_rows.exchange,
+    "auth.many": auth_rows.many_clients,
+    "auth.strangers": auth_rows.many_strangers,
+    "auth.revocation": revocation_rows.revocation,
     "payments.capture.sqlite": payments_rows.sqlite,
     "payments.capture.postgresql": payments_rows.postgresql,
     "story": story_rows.story,

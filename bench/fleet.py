@@ -1,34 +1,37 @@
 """The processes under test: Sekisho's own services as they ship, and bare ones beside them."""
 
 import asyncio
-import socket
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import grpc
 import msgspec
 from sqlalchemy import Connection
 
-from authserver import client_secrets, store
 from authserver.access_tokens import NEW
 from authserver.config import AuthServerConfig
-from authserver.store import Client
+from authserver.installation import read_installation
+from authserver.register_client import mint
+from authserver.store.clients import Client, add_clients
+from authserver.store.platforms import add_partner
 from bench.bare import BareConfig
-from cli.configurations import Ports
+from cli.configurations import HOST, Ports, reserved_port
 from cli.home import Home, MeshAddresses
 from cli.preparation import prepare, scopes_of
 from mesh.access.rules import ClientType
 from mesh.channel import open_channel
-from mesh.config import ChannelConfig, load
+from mesh.config import ChannelConfig, Config, load
 from mesh.database import Database
 from mesh.ids import new_id
-from mesh.secret_files import read_key
 from mesh.timestamps import to_ms
+
+T = TypeVar("T")
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
@@ -74,9 +77,13 @@ class Fleet:
 
     async def start_bare(self, name: str, config: BareConfig) -> int:
         """Run a bare server or proxy; return the id of its process."""
+        return await self.start("bench.bare", self.write_config(name, config))
+
+    def write_config(self, name: str, config: Config) -> Path:
+        """Write a configuration; return its file."""
         file = self.home.path / f"{name}.yaml"
         file.write_bytes(msgspec.json.encode(config, enc_hook=str))  # JSON is YAML
-        return await self.start("bench.bare", file)
+        return file
 
     async def connect(self, config: ChannelConfig) -> grpc.aio.Channel:
         """Return a channel that is connected, so that what is at its other end is up."""
@@ -85,48 +92,69 @@ class Fleet:
             await channel.channel_ready()
         return channel
 
-    def add_shop(self) -> tuple[str, str]:
-        """Add a shop's client beside the auth server's database; return its id and secret."""
-        config = load(self.home.config("authserver"), AuthServerConfig)
-        secret, now_ms = client_secrets.new_client_secret(), to_ms(time.time())
-        client = Client(
-            client_id=new_id("cli"),
-            client_type=ClientType.PARTNER,
-            client_name="a shop",
-            platform_id="shops",
-            partner_id=new_id("ptn"),
-            scopes=scopes_of(ClientType.PARTNER),
-            epochs=NEW,
-            secret_digest=client_secrets.digest(read_key(config.pepper), secret),
-            create_time=now_ms,
-        )
+    def add_shops(self, count: int = 1, *, partners: int = 1, platform_id: str = "shops") -> Sequence[tuple[str, str]]:
+        """Add shops' clients beside the auth server's database; return their ids and secrets.
+
+        Args:
+            count: How many.
+            partners: The number of new partners that they are of, in turn.
+            platform_id: The platform that these are of.
+
+        """
+        now_ms, partner_ids = to_ms(time.time()), [new_id("ptn") for _ in range(partners)]
+        peppers = read_installation(load(self.home.config("authserver"), AuthServerConfig)).peppers
+        scopes = scopes_of(ClientType.PARTNER)
+        minted = [
+            mint(_shop(platform_id, partner_ids[number % partners], scopes, now_ms), peppers) for number in range(count)
+        ]
 
         def add(connection: Connection) -> None:
-            store.add_partner(connection, client.partner_id, client.platform_id, now_ms)
-            store.add_client(connection, client)
+            for partner_id in partner_ids:
+                add_partner(connection, partner_id, platform_id, now_ms)
+            add_clients(connection, [each.client for each in minted])
 
-        database = Database(config.database)
+        self.beside_auth_server(add)
+        return [(each.client.client_id, each.client_secret) for each in minted]
+
+    def beside_auth_server(self, work: Callable[[Connection], T]) -> T:
+        """Run a unit of work on the auth server's database, as the command line does."""
+        database = Database(self.home.database("authserver"))
         try:
-            database.run_here(add)
+            return database.run_here(work)
         finally:
             database.close()
-        return client.client_id, secret
 
 
 @asynccontextmanager
-async def fleet() -> AsyncIterator[Fleet]:
-    """Prepare a home in a temporary folder; on leaving, end what was started in it."""
+async def fleet(databases: str | None = None) -> AsyncIterator[Fleet]:
+    """Prepare a home in a temporary folder; on leaving, end what was started in it.
+
+    Args:
+        databases: The URL of the services' databases, with `{service}` in place of each one's name; None for SQLite.
+
+    """
     with tempfile.TemporaryDirectory(prefix="sekisho-bench-") as folder:
         home = Home.at(Path(folder))
         async with AsyncExitStack() as stack:
-            yield Fleet(home, prepare(home, Ports.choose(0), None), stack)
+            yield Fleet(home, prepare(home, Ports.choose(0), databases), stack)
+
+
+def _shop(platform_id: str, partner_id: str, scopes: frozenset[str], now_ms: int) -> Client:
+    return Client(
+        client_id=new_id("cli"),
+        client_type=ClientType.PARTNER,
+        client_name="a shop",
+        platform_id=platform_id,
+        partner_id=partner_id,
+        scopes=scopes,
+        epochs=NEW,
+        create_time=now_ms,
+    )
 
 
 def free_address() -> str:
     """Return an address of this machine that nobody listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{probe.getsockname()[1]}"
+    return f"{HOST}:{reserved_port()}"
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

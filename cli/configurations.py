@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -46,11 +45,24 @@ class Ports:
         """Return four ports from `first` on; four free ones for 0."""
         if first:
             return cls(first, first + 1, first + 2, first + 3)
-        with ExitStack() as held:  # all at once, so that they differ
-            sockets = [held.enter_context(socket.socket()) for _ in range(4)]
-            for each in sockets:
-                each.bind((HOST, 0))
-            return cls(*(each.getsockname()[1] for each in sockets))
+        return cls(*(reserved_port() for _ in range(4)))
+
+
+def reserved_port() -> int:
+    """Return a free port that the system hands to nobody for the next minute, but lets a server take that names it.
+
+    A port that was only looked up may be another process's by the time the service listens. One that has just closed a
+    connection is kept back (TIME-WAIT, RFC 9293).
+    """
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        server.bind((HOST, 0))
+        server.listen(1)
+        port: int = server.getsockname()[1]
+        with socket.create_connection((HOST, port)):
+            accepted, _ = server.accept()
+            accepted.close()  # the side that closes first is the one that waits
+        return port
 
 
 def configurations(home: Home, ports: Ports, databases: str | None) -> Mapping[str, _Configuration]:
@@ -81,8 +93,10 @@ def _authserver(home: Home, ports: Ports, database: str) -> _Configuration:
         "database": database,
         "issuer": _AUTH_ISSUER,
         "audiences": list(_BACKEND_SERVICES),
-        "key_encryption_key": "key-encryption-key",
-        "pepper": "pepper",
+        "key_encryption_keys": ["key-encryption-key"],
+        "peppers": [{"id": 1, "file": "pepper"}],
+        "audit_key": "audit-key",
+        "audit_heads": "audit-heads.jsonl",
         "statement_issuers": [{"iss": _STATEMENT_ISSUER, "jwks": "payments-statement-keys.json"}],
     }
 

@@ -8,17 +8,22 @@ from typing import Any
 import yaml
 from sqlalchemy import Connection
 
-from authserver import store as auth_store
-from authserver.provision_client import provision_master, provision_staff
+from authserver.config import AuthServerConfig
+from authserver.installation import read_installation
+from authserver.provision_client import Provisioner, provision_master, provision_staff
 from authserver.register_client import Credentials
+from authserver.store.clients import find_client
+from authserver.store.platforms import Platform
+from authserver.store.tables import MAX_CLIENTS
+from cli.beside import operator
 from cli.configurations import HOST, Ports, configurations
 from cli.home import Home, MeshAddresses, read_credentials
 from mesh import migrations, pki, signed_jwt
 from mesh.access.descriptors import own_contracts, read_methods
 from mesh.access.rules import ClientType
-from mesh.config import ConfigError
+from mesh.config import ConfigError, load
 from mesh.database import Database
-from mesh.secret_files import create_key, read_key, write_private
+from mesh.secret_files import create_key, write_private
 from mesh.timestamps import to_ms
 
 MIGRATED = ("authserver", "payments", "shops")
@@ -77,6 +82,17 @@ def scopes_of(client_type: ClientType) -> frozenset[str]:
     return frozenset().union(*(rule.scopes for rule in rules if client_type in rule.client_types))
 
 
+def provisioner(config: AuthServerConfig) -> Provisioner:
+    """Return what provisioning takes, for the person at the command line.
+
+    Raises:
+        ConfigError: If a file that the configuration names can't be read.
+
+    """
+    installation = read_installation(config)
+    return Provisioner(installation.peppers, installation.trail, operator(), to_ms(time.time()))
+
+
 def write_credentials(file: Path, credentials: Credentials) -> None:
     """Write a client's credentials to a file that only its owner can read."""
     content = {"client_id": credentials.client.client_id, "client_secret": credentials.client_secret}
@@ -93,8 +109,10 @@ def _issue_certificates(home: Home) -> None:
 
 
 def _create_keys(home: Home) -> None:
-    for key in ("authserver/key-encryption-key", "authserver/pepper", "shops/sealing-key", "shops/token-key"):
-        create_key(home.path / key)
+    for key in ("key-encryption-key", "pepper", "audit-key"):
+        create_key(home.folder("authserver") / key)
+    for key in ("sealing-key", "token-key"):
+        create_key(home.folder("shops") / key)
     statement_key = home.folder("payments") / "statement-key.pem"
     if not statement_key.exists():
         write_private(statement_key, signed_jwt.create_pem())
@@ -103,19 +121,14 @@ def _create_keys(home: Home) -> None:
 
 
 def _provision(home: Home, addresses: MeshAddresses) -> None:
-    pepper = read_key(home.folder("authserver") / "pepper")
-    now_ms = to_ms(time.time())
+    by = provisioner(load(home.config("authserver"), AuthServerConfig))
 
     def master(connection: Connection) -> Credentials:
-        ceiling = scopes_of(ClientType.PARTNER)
-        return provision_master(
-            connection, pepper, _PLATFORM_ID, scopes=scopes_of(ClientType.MASTER), ceiling=ceiling, now_ms=now_ms
-        )
+        platform = Platform(scopes_of(ClientType.PARTNER), MAX_CLIENTS)
+        return provision_master(connection, by, _PLATFORM_ID, platform, scopes_of(ClientType.MASTER))
 
     def staff(client_type: ClientType, name: str) -> Any:  # noqa: ANN401
-        return lambda connection: provision_staff(
-            connection, pepper, client_type, name, scopes=scopes_of(client_type), now_ms=now_ms
-        )
+        return lambda connection: provision_staff(connection, by, client_type, name, scopes_of(client_type))
 
     wanted = {
         addresses.master_credentials: master,
@@ -143,4 +156,4 @@ def _is_provisioned(connection: Connection, file: Path) -> bool:
         return False
     except (ValueError, KeyError) as error:
         raise ConfigError(f"{file} is damaged; restore it from a backup") from error
-    return auth_store.find_client(connection, client_id) is not None
+    return find_client(connection, client_id) is not None

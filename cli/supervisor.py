@@ -14,6 +14,7 @@ import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cli.home import SERVICES, Home
+from gateway.server import REVOCATIONS
 from mesh import tls
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig
@@ -22,6 +23,7 @@ _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0  # longer than a service drains
 _CHECK_SECONDS = 2.0
 _PAUSE_SECONDS = 0.05
+_ASKED_FOR = {"gateway": REVOCATIONS}  # it has found the auth server when it hears of those
 
 
 class ServiceDied(Exception):
@@ -81,7 +83,11 @@ class Supervisor:
             died.cancel()
 
     async def _all_answer(self) -> None:
-        await asyncio.gather(*(_answers(_health_channel(self._home, service)) for service in SERVICES))
+        await asyncio.gather(*(self._answers(service) for service in SERVICES))
+
+    async def _answers(self, service: str) -> None:
+        async with _health_channel(self._home, service) as channel:
+            await answer_of(channel, _ASKED_FOR.get(service, ""))
 
     async def died(self) -> None:
         """Wait until a service ends by itself.
@@ -129,18 +135,17 @@ def _health_channel(home: Home, service: str) -> grpc.aio.Channel:
     )
 
 
-async def _answers(channel: grpc.aio.Channel) -> None:
-    """Return once the service says that it serves."""
-    async with channel:
-        stub: Any = health_pb2_grpc.HealthStub(channel)
-        while True:
-            try:
-                reply = await stub.Check(health_pb2.HealthCheckRequest(), timeout=_CHECK_SECONDS)
-                if reply.status == health_pb2.HealthCheckResponse.SERVING:
-                    return
-            except grpc.aio.AioRpcError:
-                pass
-            await asyncio.sleep(_PAUSE_SECONDS)
+async def answer_of(channel: grpc.aio.Channel, name: str = "") -> None:
+    """Return once a service says that it serves: the whole of it, or what goes by a name."""
+    stub: Any = health_pb2_grpc.HealthStub(channel)
+    while True:
+        try:
+            reply = await stub.Check(health_pb2.HealthCheckRequest(service=name), timeout=_CHECK_SECONDS)
+            if reply.status == health_pb2.HealthCheckResponse.SERVING:
+                return
+        except grpc.aio.AioRpcError:
+            pass
+        await asyncio.sleep(_PAUSE_SECONDS)
 
 
 def _last_error(log: Path) -> str:

@@ -1,39 +1,20 @@
-"""The steps of one decision. Knows no transport: a method, a door and metadata in; an admission or a refusal out."""
+"""The steps of one decision. Knows no transport: a method, a door and metadata in; a private token or a refusal out."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TypeAlias
 
 import structlog
 
 from gateway.errors import MalformedAuthorization, MissingToken
 from gateway.exchange import TokenExchange
+from gateway.exchange_cache import Exchanged
 from gateway.policy import Route
 from mesh.access.decision import decide, require_reachable
-from mesh.access.rules import Caller, ClientType
+from mesh.access.rules import ClientType
 from mesh.crash_points import crash_point
 from mesh.metadata import AUTHORIZATION, bearer_token
 
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A call that may pass.
-
-    Attributes:
-        private_token: What the backend is to see in place of the caller's token; None for public methods.
-        caller: Who calls; None for public methods.
-        access_until: When the access token expires, by the event loop's clock; None for public methods.
-
-    """
-
-    private_token: str | None
-    caller: Caller | None
-    access_until: float | None
-
-
-_PUBLIC = Admission(private_token=None, caller=None, access_until=None)
 
 
 class Checkpoint:
@@ -50,8 +31,8 @@ class Checkpoint:
         self._routes = routes
         self._exchange = exchange
 
-    async def admit(self, path: str, admitted: frozenset[ClientType], metadata: Metadata) -> Admission:
-        """Return what lets a call pass.
+    async def admit(self, path: str, admitted: frozenset[ClientType], metadata: Metadata) -> Exchanged | None:
+        """Return what the token of a call that may pass was exchanged for; None for public methods, which need none.
 
         Args:
             path: The method, `/package.Service/Method`.
@@ -71,7 +52,7 @@ class Checkpoint:
         route = self._routes.get(path)
         rule = require_reachable(route.method.rule if route else None, admitted)
         if route is None or rule.public:
-            return _PUBLIC
+            return None
         exchanged = await self._exchange.exchange(_access_token(metadata), route.backend)
         caller = exchanged.caller
         # Before the decision: the log is to say who was refused, too.
@@ -80,7 +61,7 @@ class Checkpoint:
         )
         decide(rule, admitted, caller)
         crash_point("gateway", path, "forward")
-        return Admission(exchanged.private_token, caller, exchanged.access_until)
+        return exchanged
 
 
 def _access_token(metadata: Metadata) -> str:

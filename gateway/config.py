@@ -37,7 +37,8 @@ class GatewayConfig(Config, frozen=True):
     backends: tuple[BackendConfig, ...]
     # The most exchanges kept. One is kept for each access token and backend, about 2 KiB each.
     exchange_cache_entries: PositiveInt = 50_000
-    # How long an exchange is kept at most: a revocation is in force everywhere after this.
-    exchange_cache_seconds: PositiveSeconds = 30.0
+    # How long exchanges are believed in without word from the auth server, which sends one every half second: a
+    # revocation is in force after this at the latest.
+    revocation_grace_seconds: PositiveSeconds = 30.0
     # The longest that a unary call may take, also when the caller would wait longer.
     call_timeout_seconds: PositiveSeconds = 60.0

@@ -27,6 +27,18 @@ class TokenExpired(ServiceError):
     code = Code.UNAUTHENTICATED
 
 
+class TokenRevoked(ServiceError):
+    """The access token was revoked while a stream was open."""
+
+    code = Code.UNAUTHENTICATED
+
+
+class RevocationsUnknown(ServiceError):
+    """The gateway can't learn now whether the token of an open stream was revoked. A watch goes on with its cursor."""
+
+    code = Code.UNAVAILABLE
+
+
 class IncompleteRequest(ServiceError):
     """The call ended, or went silent, before its message was whole."""
 

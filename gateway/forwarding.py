@@ -3,11 +3,14 @@
 import re
 from collections.abc import Iterable
 from functools import lru_cache
+from urllib.parse import unquote
 
 from gateway.errors import InvalidMetadata
 from mesh.metadata import AUTHORIZATION
 from mesh.request_id import KEY as REQUEST_ID
 
+# Where the caller is.
+_CALLERS_ADDRESS = "x-forwarded-for"
 # What belongs to one hop only (the transport's own headers), and what only the gateway itself may say.
 _DROPPED = re.compile(
     rf"{AUTHORIZATION}|{REQUEST_ID}|grpc-.*|user-agent|te|content-type|host|connection|forwarded|x-forwarded-.*|x-real-ip|x-sekisho-.*"
@@ -15,9 +18,14 @@ _DROPPED = re.compile(
 
 
 def forwarded_metadata(
-    metadata: Iterable[tuple[str, str | bytes]], private_token: str | None
+    metadata: Iterable[tuple[str, str | bytes]], private_token: str | None, peer: str
 ) -> list[tuple[str, str | bytes]]:
-    """Return the metadata for the backend: the caller's, less what is dropped, and the private access token.
+    """Return the metadata for the backend: the caller's, less what is dropped, the private access token, the address.
+
+    Args:
+        metadata: What the caller sent.
+        private_token: What the backend is to see in place of the caller's token; None if the method is public.
+        peer: The caller, as gRPC names it: `ipv4:203.0.113.7:50123`, `ipv6:%5B2001:db8::7%5D:50123`.
 
     Raises:
         InvalidMetadata: If a value is neither binary nor printable ASCII, which the backend's transport would refuse.
@@ -29,9 +37,18 @@ def forwarded_metadata(
             raise InvalidMetadata(f"the value of {key} is not printable ASCII", key=key)
     if private_token is not None:
         kept.append((AUTHORIZATION, f"Bearer {private_token}"))
+    if address := _address(peer):
+        kept.append((_CALLERS_ADDRESS, address))
     return kept
 
 
 @lru_cache(maxsize=1024)  # callers send the same few keys; one who sends ever new ones gains nothing by it
 def _is_dropped(key: str) -> bool:
     return _DROPPED.fullmatch(key) is not None
+
+
+@lru_cache(maxsize=1024)  # a connection has many calls
+def _address(peer: str) -> str:
+    """Return the IP address of a peer; nothing of one that has none, such as a Unix socket."""
+    kind, _, rest = peer.partition(":")
+    return unquote(rest).rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else ""

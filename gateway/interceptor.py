@@ -4,18 +4,19 @@ from contextvars import ContextVar
 
 import grpc
 
-from gateway.checkpoint import Admission, Checkpoint
+from gateway.checkpoint import Checkpoint
+from gateway.exchange_cache import Exchanged
 from mesh.access.descriptors import service_of
 from mesh.access.rules import ClientType
 from mesh.infrastructure import INFRASTRUCTURE_SERVICES
 from mesh.interceptors.wrapping import Context, Continuation, Handler
 
-_admission: ContextVar[Admission] = ContextVar("admission")
+_exchanged: ContextVar[Exchanged | None] = ContextVar("exchanged")
 
 
-def current_admission() -> Admission:
-    """Return what the current call was admitted with."""
-    return _admission.get()
+def current_exchange() -> Exchanged | None:
+    """Return what the current call's access token was exchanged for; None if the method is public."""
+    return _exchanged.get()
 
 
 class CheckpointInterceptor(grpc.aio.ServerInterceptor):
@@ -37,13 +38,13 @@ class CheckpointInterceptor(grpc.aio.ServerInterceptor):
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        """Return the handler of an admitted call, with the admission at hand; else one that refuses."""
+        """Return the handler of an admitted call, with its exchange at hand; else one that refuses."""
         path = handler_call_details.method
         handler = await continuation(handler_call_details)
         if handler is not None and service_of(path) in INFRASTRUCTURE_SERVICES:
             return handler
         try:
-            _admission.set(
+            _exchanged.set(
                 await self._checkpoint.admit(path, self._admitted, handler_call_details.invocation_metadata or ())
             )
         except Exception as error:  # noqa: BLE001 - a fault must close the door, and is answered like any other

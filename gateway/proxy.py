@@ -2,14 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any, NoReturn, TypeAlias
 
 import grpc
 
-from gateway.errors import BackendFault, BackendUnavailable, IncompleteRequest, TokenExpired
+from gateway.errors import BackendFault, BackendUnavailable, IncompleteRequest
 from gateway.forwarding import forwarded_metadata
-from gateway.interceptor import current_admission
+from gateway.interceptor import current_exchange
 from gateway.policy import Route
 from mesh import request_id
 from mesh.interceptors.wrapping import Context, Handler
@@ -69,8 +69,7 @@ def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
 def _unary_stream(opens: _Open, timeout_seconds: float) -> _Forward:
     async def forward(_requests: object, context: Context) -> None:
         request = await _only(context, timeout_seconds)
-        call = opens(request, metadata=_metadata(context), timeout=context.time_remaining())
-        async with _open_stream(call):
+        async with _open_stream(opens, context, request) as call:
             await _relay_responses(call, context)
 
     return forward
@@ -78,8 +77,7 @@ def _unary_stream(opens: _Open, timeout_seconds: float) -> _Forward:
 
 def _stream_stream(opens: _Open) -> _Forward:
     async def forward(_requests: object, context: Context) -> None:
-        call = opens(metadata=_metadata(context), timeout=context.time_remaining())
-        async with _open_stream(call), _pumping(context, call):
+        async with _open_stream(opens, context) as call, _pumping(context, call):
             await _relay_responses(call, context)
 
     return forward
@@ -102,20 +100,22 @@ async def _only(context: Context, seconds: float) -> bytes:
 
 
 def _metadata(context: Context) -> tuple[tuple[str, str | bytes], ...]:
-    metadata = forwarded_metadata(context.invocation_metadata() or (), current_admission().private_token)
+    exchanged = current_exchange()
+    private_token = None if exchanged is None else exchanged.private_token
+    metadata = forwarded_metadata(context.invocation_metadata() or (), private_token, context.peer())
     return (*metadata, *request_id.outgoing())
 
 
 @asynccontextmanager
-async def _open_stream(call: Any) -> AsyncIterator[None]:  # noqa: ANN401 - a call of grpc.aio, of any kind
-    """End the backend's call with the caller's, however that ends, and both when the access token expires."""
-    try:
-        async with asyncio.timeout_at(current_admission().access_until):
-            yield
-    except TimeoutError as error:
-        raise TokenExpired("the access token has expired; take a new one, and resume") from error
-    finally:
-        call.cancel()  # does nothing to a call that has ended
+async def _open_stream(opens: _Open, context: Context, *request: bytes) -> AsyncIterator[Any]:
+    """Open a call to the backend, which ends with the caller's, however that ends, and both with the access token."""
+    exchanged = current_exchange()
+    async with exchanged.lasting() if exchanged else nullcontext():
+        call = opens(*request, metadata=_metadata(context), timeout=context.time_remaining())
+        try:
+            yield call
+        finally:
+            call.cancel()  # does nothing to a call that has ended
 
 
 @asynccontextmanager

@@ -22,6 +22,8 @@ _READERS = 4
 _WRITERS = 4  # on PostgreSQL; more of them only wait for each other's locks
 _WAIT_SECONDS = 5  # for a connection, and for a lock
 _ATTEMPTS = 5
+# When a host that does not even acknowledge is given up: by itself TCP takes a quarter of an hour (RFC 1122 §4.2.3.5).
+_DEAD_HOST = {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 # What a concurrent transaction caused, and the next attempt may not meet: a serialization failure, a deadlock, a row
 # that the other one was first to insert.
@@ -146,7 +148,13 @@ def _parse(url: str) -> URL:
 def _sqlite_engine(url: URL, *, pool_size: int, begin: str, query_only: bool = False) -> Engine:
     """Make an engine whose transactions begin as told; IMMEDIATE takes the write lock while it can be waited for."""
     # Parameters by name, as PostgreSQL's driver takes them: then a statement for both takes the same.
-    engine = create_engine(url, paramstyle="named", pool_size=pool_size, connect_args={"timeout": _WAIT_SECONDS})
+    engine = create_engine(
+        url,
+        paramstyle="named",
+        pool_size=pool_size,
+        hide_parameters=True,  # in errors, which are logged whole
+        connect_args={"timeout": _WAIT_SECONDS},
+    )
 
     def on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
         connection.isolation_level = None  # transactions begin where on_begin says so, not where the driver guesses
@@ -168,7 +176,8 @@ def _postgresql_engine(url: URL) -> Engine:
         pool_size=_READERS + _WRITERS,
         max_overflow=0,
         pool_timeout=_WAIT_SECONDS,
-        connect_args={"connect_timeout": _WAIT_SECONDS, "options": bounds},
+        hide_parameters=True,  # as above
+        connect_args={"connect_timeout": _WAIT_SECONDS, "options": bounds, **_DEAD_HOST},
     )
 
 

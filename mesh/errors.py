@@ -33,11 +33,13 @@ class ServiceError(Exception):
         reason: The machine-readable reason.
         message: One sentence for people.
         metadata: Further facts for programs, such as the id of what exists already.
+        retry_seconds: After how many seconds the same call may succeed; 0 where that is not known.
 
     """
 
     code: ClassVar[Code]
     reason: ClassVar[str]
+    retry_seconds: float = 0.0
 
     def __init_subclass__(cls) -> None:
         """Derive the reason from the class name."""
@@ -48,6 +50,12 @@ class ServiceError(Exception):
         super().__init__(message)
         self.message = message
         self.metadata = metadata
+
+
+class ServerStopping(ServiceError):
+    """The server stops, and ends what would otherwise go on for long."""
+
+    code = Code.UNAVAILABLE
 
 
 class InvalidRequest(ServiceError):

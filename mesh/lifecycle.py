@@ -5,8 +5,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 
 import structlog
@@ -71,6 +71,17 @@ def _watch_lifeline(stop: asyncio.Event) -> None:
     if not os.read(sys.stdin.fileno(), 1024):
         asyncio.get_running_loop().remove_reader(sys.stdin)  # a closed pipe stays readable
         stop.set()
+
+
+@asynccontextmanager
+async def working(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
+    """Do work that has no end beside what happens in the context; cancel it on leaving."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
 
 
 async def forever(work: Callable[[], Awaitable[None]], pause_seconds: float, wake: asyncio.Event) -> None:

@@ -1,6 +1,15 @@
-"""Who is at the other end of a connection."""
+"""Who is at the other end of a connection, and where a call came from."""
+
+import ipaddress
+from urllib.parse import unquote
 
 from mesh.interceptors.wrapping import Context
+
+# How the gateway tells a service where a call came from.
+FORWARDED_FOR = "x-forwarded-for"
+
+_ADDRESS_LENGTH = 64
+_FIRST_64_BITS = (2**64 - 1) << 64
 
 
 def workload_of(context: Context) -> str | None:
@@ -12,3 +21,28 @@ def workload_of(context: Context) -> str | None:
 def peer_of(context: Context) -> str:
     """Return the caller's SPIFFE id, or else its address."""
     return workload_of(context) or context.peer()
+
+
+def address_of(context: Context) -> str:
+    """Return the IP address that the gateway says a call came from; the peer's if it says none.
+
+    Believe it only where none but the gateway may call.
+    """
+    for key, value in context.invocation_metadata() or ():
+        if key == FORWARDED_FOR and isinstance(value, str):
+            return value
+    kind, _, address = unquote(context.peer()).partition(":")
+    return address.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else context.peer()
+
+
+def network_of(address: str) -> str:
+    """Return what stands for whoever has an IP address: of IPv6 its network of 64 bits, which one customer has."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address[:_ADDRESS_LENGTH]
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return address
+    if parsed.ipv4_mapped:
+        return str(parsed.ipv4_mapped)
+    return str(ipaddress.ip_network((int(parsed) & _FIRST_64_BITS, 64)))

@@ -14,7 +14,11 @@ TYP = "pat+jwt"
 
 Keys: TypeAlias = Mapping[str, EllipticCurvePublicKey]
 
+# Between two attempts to get keys while those at hand will do.
 _REFETCH_SECONDS = 10.0
+# Keys older than this are asked for again, so that a key withdrawn at the auth server is dropped here too …
+_FRESH_SECONDS = 30.0
+# … and, while the auth server does not answer, are used up to this age.
 _MAX_AGE_SECONDS = 300.0
 
 
@@ -98,11 +102,20 @@ class PrivateTokenVerifier:
             raise InvalidPrivateToken(f"the private access token is not good here: {error}") from error
 
     async def _keys_for(self, kid: str) -> Keys:
-        """Return the cached keys; fetch them first if they are old, or lack `kid` and were not asked for just now."""
+        """Return the cached keys; fetch them first if they lack `kid` or are not fresh, unless that was just tried.
+
+        Keys that are old are fetched in any case; others will do if they can't be fetched now and have `kid`.
+        """
         now = self._clock()
-        old = now - self._fetched_at > _MAX_AGE_SECONDS
-        if old or (kid not in self._keys and now - self._tried_at > _REFETCH_SECONDS):
+        age = now - self._fetched_at
+        if age > _MAX_AGE_SECONDS:
             await self._fetches.do(None, self._fetch)
+        elif (age > _FRESH_SECONDS or kid not in self._keys) and now - self._tried_at > _REFETCH_SECONDS:
+            try:
+                await self._fetches.do(None, self._fetch)
+            except ServiceError:
+                if kid not in self._keys:
+                    raise
         return self._keys
 
     async def _fetch(self) -> None:

@@ -13,6 +13,7 @@ from mesh.config import ConfigError, ServerConfig
 from mesh.infrastructure import HEALTH_SERVICE
 from mesh.interceptors.access_log import AccessLogInterceptor
 from mesh.interceptors.errors import ErrorInterceptor
+from mesh.interceptors.messages import MessageInterceptor
 from mesh.interceptors.request_id import RequestIdInterceptor
 from mesh.reflection import ReflectionHandler
 
@@ -73,7 +74,8 @@ class Server:
         self._health = health.aio.HealthServicer()
         self._names = [service.name for service in services]
         self._server = grpc.aio.server(
-            interceptors=[*_OUTER_INTERCEPTORS, *interceptors],
+            # Messages are read last: what is wrong with them is for those who may call the method.
+            interceptors=[*_OUTER_INTERCEPTORS, *interceptors, MessageInterceptor()],
             options=_options(config),
             maximum_concurrent_rpcs=config.max_concurrent_calls,
         )
@@ -93,6 +95,11 @@ class Server:
         for name in ("", *self._names):
             await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
 
+    async def report(self, name: str, *, serving: bool) -> None:
+        """Tell health checks that ask for a name, other than a service's, how it stands with what is called so."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        await self._health.set(name, status)
+
     async def stop(self) -> None:
         """Tell health checks, take no new calls, and let those under way end within the time configured."""
         await self._health.enter_graceful_shutdown()
@@ -107,8 +114,9 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.absolute_max_metadata_size", 32 * 1024),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
-        # Clients may ping to keep a connection alive; gRPC's own default takes offence at more than one in 300 s.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
+        # Clients may ping to keep a connection alive; gRPC's own default takes offence at more than one in 300 s. The
+        # gateway pings an auth server that says nothing every second.
+        ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
         # A second process on the same port is a mistake, which the system should report.
         ("grpc.so_reuseport", 0),
     ]

@@ -90,4 +90,4 @@ def _wrapped(
 ) -> BaseException:
     """Return what SQLAlchemy raises for an error of the driver. A lost connection it meets again in the rollback."""
     base = connection.dialect.loaded_dbapi.Error
-    return DBAPIError.instance(text, parameters, error, base, dialect=connection.dialect)
+    return DBAPIError.instance(text, parameters, error, base, hide_parameters=True, dialect=connection.dialect)

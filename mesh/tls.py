@@ -5,6 +5,7 @@ from pathlib import Path
 import grpc
 
 from mesh.config import ChannelConfig, ConfigError, ServerConfig
+from mesh.secret_files import read_private
 
 TRUST_DOMAIN = "sekisho"
 
@@ -23,11 +24,11 @@ def server_credentials(config: ServerConfig) -> grpc.ServerCredentials:
     """Return TLS credentials, or mTLS ones if the configuration names a client CA.
 
     Raises:
-        ConfigError: If a file can't be read.
+        ConfigError: If a file can't be read, or others can read the private key too.
 
     """
     return grpc.ssl_server_credentials(
-        [(_read(config.private_key), _read(config.certificate))],
+        [(read_private(config.private_key), _read(config.certificate))],
         root_certificates=_read(config.client_ca) if config.client_ca else None,
         require_client_auth=config.client_ca is not None,
     )
@@ -37,12 +38,12 @@ def channel_credentials(config: ChannelConfig) -> grpc.ChannelCredentials:
     """Return TLS credentials, or mTLS ones if the configuration names a certificate.
 
     Raises:
-        ConfigError: If a file can't be read.
+        ConfigError: If a file can't be read, or others can read the private key too.
 
     """
     return grpc.ssl_channel_credentials(
         root_certificates=_read(config.ca),
-        private_key=_read(config.private_key) if config.private_key else None,
+        private_key=read_private(config.private_key) if config.private_key else None,
         certificate_chain=_read(config.certificate) if config.certificate else None,
     )
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import psycopg
 import pytest
 import structlog
+from sqlalchemy import make_url
 
 from tests.mesh import Mesh, mesh_up
 
@@ -61,3 +62,13 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'database.db'}"
     create: Callable[[], str] = request.getfixturevalue("postgresql_url")
     return create()
+
+
+@pytest.fixture
+def new_database_url(database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Return what makes further empty databases, of the kind that the test runs on."""
+    if make_url(database_url).get_backend_name() == "sqlite":
+        numbers = itertools.count(1)
+        return lambda: f"sqlite:///{tmp_path}/further-{next(numbers)}.db"
+    create: Callable[[], str] = request.getfixturevalue("postgresql_url")
+    return create

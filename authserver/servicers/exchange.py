@@ -1,14 +1,12 @@
 """`sekisho.auth.v1.ExchangeService`."""
 
-from collections.abc import Callable
-
 from authserver.errors import UnsupportedGrantType
 from authserver.exchange_token import TokenExchange
 from authserver.scopes import format_scope
 from mesh.access.descriptors import client_type_number
-from mesh.database import Database
 from mesh.interceptors.wrapping import Context
-from sekisho.auth.v1 import exchange_service_pb2, exchange_service_pb2_grpc
+from sekisho.auth.v1 import exchange_service_pb2 as pb
+from sekisho.auth.v1 import exchange_service_pb2_grpc
 
 TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a grant type (RFC 8693 §2.1)
 ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a token type (RFC 8693 §3)
@@ -18,25 +16,17 @@ JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 class ExchangeServiceServicer(exchange_service_pb2_grpc.ExchangeServiceServicer):
     """Exchanges access tokens for private ones."""
 
-    def __init__(self, database: Database, exchange: TokenExchange, clock: Callable[[], float]) -> None:
+    def __init__(self, exchange: TokenExchange) -> None:
         """Remember what tokens are exchanged with."""
-        self._database = database
         self._exchange = exchange
-        self._clock = clock
 
-    async def ExchangeToken(
-        self, request: exchange_service_pb2.ExchangeTokenRequest, context: Context
-    ) -> exchange_service_pb2.ExchangeTokenResponse:
+    async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: Context) -> pb.ExchangeTokenResponse:
         """Check the form of the request, and exchange."""
         del context
         if (request.grant_type, request.subject_token_type) != (TOKEN_EXCHANGE, ACCESS_TOKEN_TYPE):
             raise UnsupportedGrantType("only access tokens are exchanged, by the token-exchange grant")
-        exchanged = await self._database.read(
-            lambda connection: self._exchange.exchange(
-                connection, request.subject_token, request.audience, self._clock()
-            )
-        )
-        return exchange_service_pb2.ExchangeTokenResponse(
+        exchanged = await self._exchange.exchange(request.subject_token, request.audience, request.revocation_position)
+        return pb.ExchangeTokenResponse(
             access_token=exchanged.private_token,
             issued_token_type=JWT_TYPE,
             token_type="Bearer",  # noqa: S106 - the token's type (RFC 6750), no secret
@@ -47,4 +37,5 @@ class ExchangeServiceServicer(exchange_service_pb2_grpc.ExchangeServiceServicer)
             client_type=client_type_number(exchanged.caller.client_type),
             platform_id=exchanged.caller.platform_id,
             partner_id=exchanged.caller.partner_id,
+            revocation_position=exchanged.position,
         )

@@ -11,10 +11,10 @@ class KeyServiceServicer(key_service_pb2_grpc.KeyServiceServicer):
     """Publishes the keys that verify private access tokens."""
 
     def __init__(self, key_ring: KeyRing) -> None:
-        """Make the answer."""
-        self._jwks = ParseDict(key_ring.jwks(), key_service_pb2.JwkSet())
+        """Remember the keys."""
+        self._key_ring = key_ring
 
     async def ListKeys(self, request: key_service_pb2.ListKeysRequest, context: Context) -> key_service_pb2.JwkSet:
         """Return the public keys."""
         del request, context
-        return self._jwks
+        return ParseDict(self._key_ring.jwks(), key_service_pb2.JwkSet())

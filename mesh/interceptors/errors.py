@@ -1,11 +1,12 @@
 """Makes statuses of exceptions."""
 
+import math
 from typing import NoReturn
 
 import grpc
 import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from mesh import request_id
@@ -59,6 +60,7 @@ async def abort(context: Context, error: ServiceError) -> NoReturn:
         ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),
         RequestInfo(request_id=request_id.current()),
         *_violations(error),
+        *_retry(error),
     ]
     packed = [AnyMessage() for _ in details]
     for target, detail in zip(packed, details, strict=True):
@@ -74,3 +76,9 @@ def _violations(error: ServiceError) -> list[BadRequest]:
         BadRequest.FieldViolation(field=field, description=problem) for field, problem in error.violations.items()
     ]
     return [BadRequest(field_violations=violations)]
+
+
+def _retry(error: ServiceError) -> list[RetryInfo]:
+    retry = RetryInfo()
+    retry.retry_delay.FromMilliseconds(math.ceil(error.retry_seconds * 1000))
+    return [retry] if error.retry_seconds else []

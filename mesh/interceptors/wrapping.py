@@ -29,14 +29,19 @@ def wrap(handler: Handler | None, around: Around) -> Handler | None:
     """Return a handler of the same kind that runs inside `around`; None stays None (no such method)."""
     if handler is None:
         return None
-    kind = handler.request_streaming, handler.response_streaming
     behavior: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     run = _writing(behavior) if handler.response_streaming else behavior
 
     async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
         return await around(context, lambda: run(request, context))
 
-    return _KINDS[kind](answer, handler.request_deserializer, handler.response_serializer)
+    return rebuilt(handler, answer, handler.request_deserializer)
+
+
+def rebuilt(handler: Handler, behavior: Any, request_deserializer: Callable[[bytes], Any] | None) -> Handler:  # noqa: ANN401 - one of four kinds
+    """Return a handler of the same kind with another behavior and another deserializer."""
+    kind = handler.request_streaming, handler.response_streaming
+    return _KINDS[kind](behavior, request_deserializer, handler.response_serializer)
 
 
 def _writing(behavior: Callable[[Any, Context], Any]) -> Callable[[Any, Context], Awaitable[None]]:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mesh.database import Database
-from mesh.errors import Code, ServiceError
+from mesh.errors import Code, ServerStopping, ServiceError
 from payments.store.events import count_events
 
 _MOST_OF_PARTNER = 20
@@ -15,12 +15,6 @@ class TooManyWatches(ServiceError):
     """The partner, or all of them together, watch as often as this server allows."""
 
     code = Code.RESOURCE_EXHAUSTED
-
-
-class ServerStopping(ServiceError):
-    """The server stops, and ends what would otherwise go on for long."""
-
-    code = Code.UNAVAILABLE
 
 
 class Watch:

@@ -138,4 +138,9 @@ SCOPES = {
 
 def test_every_method_of_the_payment_company_either_has_a_rule_or_is_internal_on_purpose() -> None:
     internal = {path for path, method in METHODS.items() if method.rule is None and ".shops." not in path}
-    assert internal == {"/sekisho.auth.v1.ExchangeService/ExchangeToken"}
+    assert internal == {
+        "/sekisho.auth.v1.ExchangeService/ExchangeToken",
+        "/sekisho.auth.v1.PartnerAccessService/BlockPartner",
+        "/sekisho.auth.v1.PartnerAccessService/UnblockPartner",
+        "/sekisho.auth.v1.RevocationService/WatchRevocations",
+    }

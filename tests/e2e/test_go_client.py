@@ -6,20 +6,19 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import grpc
 import pytest
 import yaml
 
 from sekisho.payments.v1 import partner_application_service_pb2 as application_pb
 from sekisho.payments.v1 import payment_service_pb2 as payment_pb
-from tests.mesh import Mesh, Tenant, jpy, mesh_up
+from tests.mesh import Mesh, Tenant, jpy
+from tests.services import Services
 
 ROOT = Path(__file__).parents[2]
 GO = shutil.which("go") or "/usr/local/go/bin/go"
@@ -232,31 +231,13 @@ def test_a_cursor_that_is_none_ends_a_watch_in_go(partner: Partner, shop: Shop) 
 @contextmanager
 def mesh_of_short_tokens(home: Path) -> Iterator[Mesh]:
     """Run a mesh whose access tokens live for seconds only."""
-    with mesh_up(home) as written:
-        addresses = written.addresses
-        config = written.config("authserver")
-        path = written.home.config("authserver")
-    path.write_text(yaml.safe_dump({**config, "access_token_ttl_seconds": SHORT_TTL_SECONDS}), encoding="utf-8")
-    with ExitStack() as stack:
-        for service in ("authserver", "payments", "gateway"):
-            command = [sys.executable, "-m", service, "--config", str(written.home.config(service))]
-            log = stack.enter_context(written.home.log(service).open("ab"))
-            process = stack.enter_context(subprocess.Popen(command, stdout=log, stderr=log))
-            stack.callback(process.terminate)
-        mesh = stack.enter_context(Mesh(home, addresses, process.pid))
-        grpc.channel_ready_future(mesh.gateway).result(timeout=60)
-        wait_for_backends(mesh)
-        yield mesh
-
-
-def wait_for_backends(mesh: Mesh) -> None:
-    deadline = time.monotonic() + 60
-    while True:
-        with suppress(grpc.RpcError):
-            request = application_pb.ListPartnerApplicationsRequest()
-            mesh.call(mesh.applications.ListPartnerApplications, request, mesh.token("master"))
-            return
-        assert time.monotonic() < deadline
+    with Services(home) as services:
+        path = services.home.config("authserver")
+        config = yaml.safe_load(path.read_text())
+        path.write_text(yaml.safe_dump({**config, "access_token_ttl_seconds": SHORT_TTL_SECONDS}), encoding="utf-8")
+        services.start("authserver", "payments", "gateway")
+        with services.mesh() as mesh:
+            yield mesh
 
 
 @pytest.mark.timeout(600)

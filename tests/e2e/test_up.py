@@ -8,8 +8,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -17,16 +16,10 @@ import pytest
 
 from tests.databases import contents
 from tests.mesh import Mesh, mesh_up, sekisho
+from tests.waiting import until
 
 UP = [sys.executable, "-c", "from cli.main import main; main()", "up", "--port", "0", "--json", "--home"]
 SERVICES = ("gateway", "authserver", "payments", "shops")
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come to that in time"
-        os.sched_yield()
 
 
 def children(pid: int) -> dict[str, int]:
@@ -128,7 +121,7 @@ def test_no_service_outlives_a_supervisor_that_was_killed(up: subprocess.Popen[s
     pids = children(up.pid)
     up.kill()
     up.wait(30)
-    wait_until(lambda: not any(map(alive, pids.values())))
+    until(lambda: not any(map(alive, pids.values())))
 
 
 def test_a_home_holds_one_mesh(mesh: Mesh) -> None:

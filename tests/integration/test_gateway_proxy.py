@@ -25,6 +25,7 @@ from mesh.error_info import DETAILS_KEY
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import (
     Answer,
+    FakeAuthServer,
     FakeBackend,
     Metadata,
     changed,
@@ -195,7 +196,7 @@ def test_what_the_caller_sends_along_reaches_the_backend(play: Play) -> None:
         (received,) = front.backend.calls
         for key in {key for key, _ in sent}:  # gRPC keeps the order under one key only
             assert values(received, key) == values(sent, key)
-        assert len(received) == len(sent) + len(("authorization", "x-request-id"))
+        assert len(received) == len(sent) + len(("authorization", "x-forwarded-for", "x-request-id"))
 
     play(story)
 
@@ -426,6 +427,16 @@ def test_no_token_goes_to_a_workload_that_is_not_the_backend(folder: Path, tmp_p
     asyncio.run(story(FakeBackend(stranger)))
 
 
+def test_no_token_goes_to_a_workload_that_is_not_the_auth_server(folder: Path) -> None:
+    async def story(impostor: FakeAuthServer) -> None:
+        impostor.workload = "payments"
+        async with gateway_front(folder, auth=impostor) as front:
+            assert await outcome(front.call()) == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
+            assert impostor.requests == []
+
+    asyncio.run(story(FakeAuthServer(folder)))
+
+
 def test_without_the_auth_server_nobody_passes_but_to_public_methods(play: Play) -> None:
     async def story(front: Front) -> None:
         await front.auth.kill()
@@ -517,7 +528,9 @@ def test_a_public_method_is_forwarded_without_any_token(play: Play) -> None:
     async def story(front: Front) -> None:
         for metadata in ([], [("authorization", "Bearer x")], [("authorization", "a"), ("authorization", "b")]):
             await front.call(method=PUBLIC_METHOD, token=None, metadata=metadata)
-        assert [key for call in front.backend.calls for key, _ in call] == ["x-request-id"] * 3
+        assert [sorted(key for key, _ in call) for call in front.backend.calls] == [
+            ["x-forwarded-for", "x-request-id"]
+        ] * 3
         assert front.auth.requests == []
 
     play(story)
@@ -544,7 +557,8 @@ def test_no_reserved_name_is_smuggled_in(play: Play) -> None:
     async def story(front: Front) -> None:
         await front.call(metadata=[*SMUGGLED, *SMUGGLED, ("x-free", "passes")])
         (received,) = front.backend.calls
-        assert [key for key, _ in received] == ["x-free", "authorization", "x-request-id"]
+        assert sorted(key for key, _ in received) == ["authorization", "x-forwarded-for", "x-free", "x-request-id"]
+        assert values(received, "x-forwarded-for") in (["127.0.0.1"], ["::1"])
 
     play(story)
 
@@ -796,7 +810,7 @@ def test_all_doors_close_at_once(folder: Path, idle: int, busy: int) -> None:
 def test_a_missing_file_is_a_mistake_in_the_configuration(tmp_path: Path, missing: str) -> None:
     async def story() -> None:
         auth, backend = FakeBackend(issue_certificates(tmp_path), "authserver"), FakeBackend(tmp_path)
-        config = gateway_config(auth, backend)  # type: ignore[arg-type]
+        config = gateway_config(auth, backend)
         (tmp_path / missing).unlink()
         with pytest.raises(ConfigError, match=missing):
             async with running(config):

@@ -234,6 +234,7 @@ def test_a_stream_carries_the_private_token_and_its_request_id(play: Play, metho
             f"Bearer {private_token(TOKEN, 'payments')}"
         ]
         assert [value for key, value in metadata if key == "x-request-id"] == ["one-id"]
+        assert [value for key, value in metadata if key == "x-forwarded-for"] in (["127.0.0.1"], ["::1"])
         assert [value for key, value in metadata if key == "x-one"] == ["1", "2"]
 
     play(story)

@@ -1,88 +1,198 @@
 """The payment company's auth server as its use cases see it: a database, keys, two platforms, a clock that stands."""
 
-from sqlalchemy import text
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar
 
-from authserver import store
+from sqlalchemy import Connection, text
+
 from authserver.access_tokens import TokenSealer
-from authserver.authentication import authenticate
-from authserver.exchange_token import Exchanged, TokenExchange
+from authserver.audit_chain import AuditLine
+from authserver.authentication import Authenticator
+from authserver.client_cache import ClientCache
+from authserver.client_secrets import Peppers
+from authserver.delete_client import delete_client
+from authserver.exchange_token import AccessTokens, Exchanged, TokenExchange
+from authserver.feed import Feed
+from authserver.introspect_token import introspect_token
 from authserver.issue_token import issue_token
-from authserver.key_ring import load_key_ring
-from authserver.provision_client import provision_master, provision_staff
-from authserver.register_client import Credentials, Registration, register_client, rotate_client_secret
+from authserver.key_encryption import KeyEncryption
+from authserver.key_ring import KeyRing
+from authserver.key_schedule import Use
+from authserver.provision_client import Provisioner, provision_master, provision_staff
+from authserver.refusals import Refusals
+from authserver.register_client import Credentials, Registration, register_client
+from authserver.revoke_token import revoke_token
+from authserver.rotate_client_secret import rotate_client_secret
+from authserver.rotate_keys import make_key
+from authserver.secret_uses import SecretUses
 from authserver.software_statements import SoftwareStatement
+from authserver.store.audit import read_audit_head, read_page
+from authserver.store.clients import Client
+from authserver.store.keys import list_keys
+from authserver.store.platforms import Platform
+from authserver.trail import Trail
+from authserver.update_client import update_client
 from mesh.access.rules import Caller, ClientType
 from mesh.database import Database
 
 NOW = 1_800_000_000.0
-PEPPER = bytes(range(32))
+PEPPERS = Peppers({1: bytes(range(32))}, 1)
 KEY_ENCRYPTION_KEY = bytes(range(1, 33))
+ENCRYPTION = KeyEncryption([KEY_ENCRYPTION_KEY])
+AUDIT_KEY = bytes(range(2, 34))
 MASTER_SCOPES = frozenset({"clients.read", "clients.write"})
 CEILING = frozenset({"payments.read", "payments.write"})
+
+T = TypeVar("T")
+
+
+class Replica:
+    """One auth server's memory, on the company's database."""
+
+    def __init__(
+        self,
+        company: "Company",
+        capacity: int = 1000,
+        monotonic: Callable[[], float] = time.monotonic,
+        failures_at_once: int = 1000,
+    ) -> None:
+        self.company = company
+        self.feed = Feed(company.database, monotonic)
+        self.clients = ClientCache(company.database, self.feed, capacity)
+        self.key_ring = KeyRing(company.database, ENCRYPTION, company.clock)
+        self.key_ring.take(company.run(list_keys))
+        self.feed.listen(self.key_ring.hear)
+        self.uses = SecretUses(PEPPERS)
+        self.refusals = Refusals(failures_at_once, refill_seconds=6)
+        self.authenticator = Authenticator(self.clients, PEPPERS, self.uses, self.refusals, company.clock)
+        self.tokens = AccessTokens(self.key_ring, self.clients, self.feed, company.clock)
+        self.exchanger = self.exchanging(ttl_seconds=300)
+
+    def exchanging(self, ttl_seconds: int) -> TokenExchange:
+        return TokenExchange(
+            self.tokens,
+            self.key_ring,
+            self.company.clock,
+            issuer="authserver",
+            audiences=frozenset({"payments", "authserver"}),
+            ttl_seconds=ttl_seconds,
+        )
 
 
 class Company:
     def __init__(self, database: Database) -> None:
         self.database = database
         self.now = NOW
-        self.key_ring = database.run_here(lambda connection: load_key_ring(connection, KEY_ENCRYPTION_KEY, 0))
+        self.trail = Trail(AUDIT_KEY, self.clock)
+        self.key_ring = KeyRing(database, ENCRYPTION, self.clock)
+        self.key_ring.take(self.run(lambda connection: [make_key(connection, ENCRYPTION, use, 0, 0) for use in Use]))
         self.masters = {name: self.add_platform(name) for name in ("shops", "stalls")}
         self.operator = self.add_staff(ClientType.OPERATOR, "alice")
-        self.exchanger = self.exchanging(ttl_seconds=300)
+
+    def clock(self) -> float:
+        return self.now
+
+    @property
+    def now_ms(self) -> int:
+        return round(self.now * 1000)
 
     @property
     def sealer(self) -> TokenSealer:
         return self.key_ring.sealer
 
-    def exchanging(self, ttl_seconds: int) -> TokenExchange:
-        audiences = frozenset({"payments", "authserver"})
-        return TokenExchange(self.key_ring, issuer="authserver", audiences=audiences, ttl_seconds=ttl_seconds)
+    @property
+    def provisioner(self) -> Provisioner:
+        return Provisioner(PEPPERS, self.trail, "operator:test", self.now_ms)
+
+    def run(self, work: Callable[[Connection], T]) -> T:
+        return self.database.run_here(work)
 
     def add_platform(
-        self, platform_id: str, scopes: frozenset[str] = MASTER_SCOPES, ceiling: frozenset[str] = CEILING
+        self,
+        platform_id: str,
+        scopes: frozenset[str] = MASTER_SCOPES,
+        ceiling: frozenset[str] = CEILING,
+        max_clients: int = 100,
     ) -> Credentials:
-        return self.database.run_here(
-            lambda connection: provision_master(
-                connection, PEPPER, platform_id, scopes=scopes, ceiling=ceiling, now_ms=int(NOW * 1000)
-            )
+        platform = Platform(ceiling, max_clients)
+        return self.run(
+            lambda connection: provision_master(connection, self.provisioner, platform_id, platform, scopes)
         )
 
     def add_staff(
         self, client_type: ClientType, name: str, scopes: frozenset[str] = frozenset({"reviews.write"})
     ) -> Credentials:
-        return self.database.run_here(
-            lambda connection: provision_staff(connection, PEPPER, client_type, name, scopes=scopes, now_ms=0)
-        )
+        return self.run(lambda connection: provision_staff(connection, self.provisioner, client_type, name, scopes))
 
     def register(
         self, platform_id: str = "shops", *, statement: SoftwareStatement | None = None, scope: str = ""
     ) -> Credentials:
         """Register a client by the platform's Master Client."""
-        registration = Registration(statement or approval(), "Tea shop", scope)
-        return self.database.run_here(
-            lambda connection: register_client(
-                connection, PEPPER, caller_of(self.masters[platform_id]), registration, int(NOW * 1000)
+        return self.run(self.registering(platform_id, statement or approval(), scope))
+
+    def registering(
+        self, platform_id: str, statement: SoftwareStatement, scope: str = ""
+    ) -> Callable[[Connection], Credentials]:
+        registration = Registration(statement, "Tea shop", scope)
+        caller = caller_of(self.masters[platform_id])
+        return lambda connection: register_client(connection, PEPPERS, self.trail, caller, registration, self.now_ms)
+
+    def rotate(self, client_id: str, platform_id: str = "shops", *, old_expire_time: int | None = None) -> Credentials:
+        caller = caller_of(self.masters[platform_id])
+        return self.run(
+            lambda connection: rotate_client_secret(
+                connection,
+                PEPPERS,
+                self.trail,
+                caller,
+                client_id,
+                old_expire_time=old_expire_time,
+                now_ms=self.now_ms,
             )
         )
 
-    def rotate(self, client_id: str, platform_id: str = "shops") -> Credentials:
+    def update(self, client_id: str, platform_id: str = "shops", *, name: str = "Tea shop", scope: str = "") -> Client:
         caller = caller_of(self.masters[platform_id])
-        return self.database.run_here(lambda connection: rotate_client_secret(connection, PEPPER, caller, client_id))
+        return self.run(
+            lambda connection: update_client(connection, self.trail, caller, client_id, client_name=name, scope=scope)
+        )
 
-    def authenticate(self, client_id: str, client_secret: str) -> store.Client:
-        return self.database.read_here(lambda connection: authenticate(connection, PEPPER, client_id, client_secret))
+    def delete(self, client_id: str, platform_id: str = "shops") -> None:
+        caller = caller_of(self.masters[platform_id])
+        self.run(lambda connection: delete_client(connection, self.trail, caller, client_id))
+
+    def revoke(self, client_id: str, token: str, sealer: TokenSealer | None = None) -> None:
+        opening = sealer or self.sealer
+        self.run(lambda connection: revoke_token(connection, self.trail, opening, client_id, token, self.now))
+
+    def ask(self, question: Callable[[Replica], Coroutine[Any, Any, T]]) -> T:
+        """Ask a replica that has just started."""
+        return asyncio.run(question(Replica(self)))
+
+    def authenticate(self, client_id: str, client_secret: str) -> Client:
+        return self.ask(lambda replica: replica.authenticator.authenticate(client_id, client_secret))
 
     def token(self, credentials: Credentials, scope: str = "", ttl_seconds: int = 600) -> str:
         client = self.authenticate(credentials.client.client_id, credentials.client_secret)
         return issue_token(self.sealer, client, scope, now=self.now, ttl_seconds=ttl_seconds).access_token
 
-    def exchange(self, token: str, audience: str = "payments") -> Exchanged:
-        return self.database.read_here(
-            lambda connection: self.exchanger.exchange(connection, token, audience, self.now)
-        )
+    def exchange(self, token: str, audience: str = "payments", ttl_seconds: int = 300) -> Exchanged:
+        return self.ask(lambda replica: replica.exchanging(ttl_seconds).exchange(token, audience, 0))
+
+    def introspect(self, credentials: Credentials, token: str) -> Any:
+        return self.ask(lambda replica: introspect_token(replica.tokens, credentials.client, token))
+
+    def last_audit_line(self) -> AuditLine:
+        def read(connection: Connection) -> AuditLine:
+            last = read_audit_head(connection).sequence
+            return read_page(connection, last - 1)[0].line
+
+        return self.database.read_here(read)
 
     def execute(self, statement: str) -> None:
-        self.database.run_here(lambda connection: connection.execute(text(statement)))
+        self.run(lambda connection: connection.execute(text(statement)))
 
 
 def approval(

@@ -1,10 +1,23 @@
+import asyncio
+import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from authserver.config import AuthServerConfig, PepperConfig, StatementIssuerConfig
+from authserver.provision_client import provision_master, provision_staff
+from authserver.register_client import Credentials
+from authserver.server import running
+from authserver.store.platforms import Platform
+from mesh import pki
+from mesh.access.rules import ClientType
+from mesh.config import ServerConfig
 from mesh.database import Database
 from mesh.migrations import upgrade
-from tests.unit.authserver.company import Company
+from mesh.secret_files import create_key
+from tests.unit.authserver.company import CEILING, MASTER_SCOPES, Company
+from tests.unit.authserver.wire import PAYMENTS_KEY, Play, Story, calling, provisioner
 
 
 @pytest.fixture
@@ -18,3 +31,64 @@ def database(database_url: str) -> Iterator[Database]:
 @pytest.fixture
 def company(database: Database) -> Company:
     return Company(database)
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("certificates")
+    company = pki.create_authority(folder, "company")
+    for workload in ("authserver", "gateway", "payments"):
+        pki.issue_workload(company, folder, workload)
+    return folder
+
+
+@pytest.fixture
+def config(certificates: Path, database: Database, database_url: str, tmp_path: Path) -> AuthServerConfig:
+    del database  # migrated
+    for name in ("kek", "pepper", "audit-key"):
+        create_key(tmp_path / name)
+    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [PAYMENTS_KEY.public_jwk()]}))
+    return AuthServerConfig(
+        server=ServerConfig(
+            listen="127.0.0.1:0",
+            certificate=certificates / "authserver.pem",
+            private_key=certificates / "authserver-key.pem",
+            client_ca=certificates / "company.pem",
+        ),
+        database=database_url,
+        issuer="authserver.example",
+        audiences=frozenset({"authserver", "payments"}),
+        key_encryption_keys=(tmp_path / "kek",),
+        peppers=(PepperConfig(id=1, file=tmp_path / "pepper"),),
+        audit_key=tmp_path / "audit-key",
+        statement_issuers=(StatementIssuerConfig(iss="payments", jwks=tmp_path / "jwks.json"),),
+    )
+
+
+@pytest.fixture
+def play(config: AuthServerConfig, certificates: Path) -> Play:
+    """Run a story of the gateway and of payments, which both call the auth server."""
+
+    async def run(story: Story) -> None:
+        async with (
+            running(config) as server,
+            calling(certificates, server.port, "gateway") as gateway,
+            calling(certificates, server.port, "payments") as payments,
+        ):
+            await story(gateway, payments)
+
+    return lambda story: asyncio.run(run(story))
+
+
+@pytest.fixture
+def shops(config: AuthServerConfig, database: Database) -> Credentials:
+    by, platform = provisioner(config), Platform(CEILING, max_clients=100)
+    return database.run_here(lambda connection: provision_master(connection, by, "shops", platform, MASTER_SCOPES))
+
+
+@pytest.fixture
+def operator(config: AuthServerConfig, database: Database) -> Credentials:
+    by = provisioner(config)
+    return database.run_here(
+        lambda connection: provision_staff(connection, by, ClientType.OPERATOR, "alice", MASTER_SCOPES)
+    )

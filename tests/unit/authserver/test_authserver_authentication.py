@@ -1,10 +1,12 @@
+import asyncio
 import hmac
 
 import pytest
+from sqlalchemy import Engine, event
 
-from authserver.errors import InvalidClient
+from authserver.errors import InvalidClient, TooManyFailures
 from mesh.errors import Code
-from tests.unit.authserver.company import Company
+from tests.unit.authserver.company import Company, Replica
 
 
 def test_a_client_authenticates_by_its_id_and_secret(company: Company) -> None:
@@ -56,3 +58,77 @@ def test_an_unknown_client_costs_the_same_comparison_as_a_wrong_secret(
     for client_id in (company.operator.client.client_id, "cli_unknown"):
         refusal(company, client_id, "wrong")
     assert compared == [(32, 32)] * 2
+
+
+def slow(company: Company) -> Replica:
+    """A replica that answers two failures, and then one in six seconds."""
+    return Replica(company, failures_at_once=2)
+
+
+def outcomes(company: Company, *attempts: tuple[str, str, str]) -> list[tuple[str, str, float]]:
+    """Attempt to authenticate, one after another, with id, secret and address; return reasons, words and waits."""
+
+    async def attempt(replica: Replica, client_id: str, secret: str, address: str) -> tuple[str, str, float]:
+        try:
+            client = await replica.authenticator.authenticate(client_id, secret, address)
+        except (InvalidClient, TooManyFailures) as error:
+            return error.reason, error.message, error.retry_seconds
+        return "OK", client.client_id, 0
+
+    async def story() -> list[tuple[str, str, float]]:
+        replica = slow(company)
+        return [await attempt(replica, *each) for each in attempts]
+
+    return asyncio.run(story())
+
+
+def test_who_fails_often_is_told_when_to_come_again_whether_the_client_is_known_or_not(company: Company) -> None:
+    known = company.operator.client.client_id
+    told = [outcomes(company, *[(client_id, "wrong", "10.0.0.1")] * 4) for client_id in (known, "cli_unknown")]
+    assert [reason for reason, _, _ in told[0]] == ["INVALID_CLIENT"] * 2 + ["TOO_MANY_FAILURES"] * 2
+    for one, other in zip(*told, strict=True):
+        assert one[:2] == other[:2]
+        assert one[2] == pytest.approx(other[2], abs=3)
+    assert 0 < told[0][-1][2] <= 6
+
+
+def test_the_right_secret_passes_however_often_others_failed(company: Company) -> None:
+    client_id, secret = company.operator.client.client_id, company.operator.client_secret
+    failure, success = (client_id, "wrong", "10.0.0.1"), (client_id, secret, "10.0.0.1")
+    told = outcomes(company, success, *[failure] * 10, success, failure, success)
+    assert told[-3] == told[-1] == told[0] == ("OK", client_id, 0)
+    assert told[-2][0] == "TOO_MANY_FAILURES"
+
+
+def test_successes_are_never_throttled_and_hide_no_failure(company: Company) -> None:
+    client_id, secret = company.operator.client.client_id, company.operator.client_secret
+    failure, success = (client_id, "wrong", "10.0.0.1"), (client_id, secret, "10.0.0.1")
+    told = outcomes(company, *[success] * 20, failure, success, failure, success, failure)
+    assert [reason for reason, _, _ in told if reason != "OK"] == ["INVALID_CLIENT"] * 2 + ["TOO_MANY_FAILURES"]
+
+
+def test_an_unknown_client_costs_the_same_statements_as_a_wrong_secret_throttled_or_not(company: Company) -> None:
+    statements: list[str] = []
+    known = company.operator.client.client_id
+
+    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        statements.append(statement)
+
+    async def story() -> list[list[str]]:
+        seen = []
+        replica = slow(company)
+        for client_id in ("cli_unknown", known, known) * 4:  # known: from the database first, then from memory too
+            await replica.feed.follow()
+            statements.clear()
+            with pytest.raises((InvalidClient, TooManyFailures)):
+                await replica.authenticator.authenticate(client_id, "wrong", "10.0.0.1")
+            seen.append(list(statements))
+        return seen
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        seen = asyncio.run(story())
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert seen[0]
+    assert all(each == seen[0] for each in seen)

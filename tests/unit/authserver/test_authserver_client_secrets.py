@@ -6,11 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authserver.client_secrets import NO_DIGEST, digest, matches, new_client_secret
+from authserver.client_secrets import Digest, Peppers, new_client_secret
 
-PEPPER = bytes(32)
+OLD, NEW = bytes(31) + b"\1", bytes(31) + b"\2"
+PEPPERS = Peppers({1: OLD}, 1)
 SECRET = new_client_secret()
-STORED = digest(PEPPER, SECRET)
+STORED = PEPPERS.digest(SECRET)
 
 
 def test_a_secret_has_256_random_bits_and_is_never_the_same() -> None:
@@ -19,7 +20,7 @@ def test_a_secret_has_256_random_bits_and_is_never_the_same() -> None:
 
 
 def test_a_secret_matches_its_digest() -> None:
-    assert matches(PEPPER, SECRET, STORED)
+    assert PEPPERS.matches(SECRET, STORED)
 
 
 @pytest.mark.parametrize(
@@ -40,30 +41,54 @@ def test_a_secret_matches_its_digest() -> None:
     ids=itertools.count(),
 )
 def test_anything_else_does_not_match(presented: str) -> None:
-    assert not matches(PEPPER, presented, STORED)
+    assert not PEPPERS.matches(presented, STORED)
 
 
 def test_a_secret_with_any_character_changed_does_not_match() -> None:
     for place, character in enumerate(SECRET):
-        assert not matches(PEPPER, SECRET[:place] + chr(ord(character) ^ 1) + SECRET[place + 1 :], STORED)
+        assert not PEPPERS.matches(SECRET[:place] + chr(ord(character) ^ 1) + SECRET[place + 1 :], STORED)
 
 
 def test_the_longest_secret_has_256_characters() -> None:
     for secret, taken in (("a" * 256, True), ("a" * 257, False)):
-        assert matches(PEPPER, secret, digest(PEPPER, secret)) is taken
+        assert PEPPERS.matches(secret, PEPPERS.digest(secret)) is taken
     # What is too long does not match what it begins with either.
-    assert not matches(PEPPER, "a" * 257, digest(PEPPER, "a" * 256))
+    assert not PEPPERS.matches("a" * 257, PEPPERS.digest("a" * 256))
 
 
 @given(st.text(max_size=300))
 def test_nothing_matches_the_digest_of_an_unknown_client(presented: str) -> None:
-    assert not matches(PEPPER, presented, NO_DIGEST)
+    assert not PEPPERS.matches(presented, PEPPERS.no_digest)
 
 
 def test_a_digest_depends_on_the_pepper_and_does_not_hold_the_secret() -> None:
-    assert digest(bytes(31) + b"\1", SECRET) != STORED
-    assert len(STORED) == len(NO_DIGEST) == 32
-    assert SECRET.encode() not in STORED
+    assert Peppers({1: NEW}, 1).digest(SECRET).mac != STORED.mac
+    assert len(STORED.mac) == len(PEPPERS.no_digest.mac) == 32
+    assert SECRET.encode() not in STORED.mac
+
+
+def test_while_the_pepper_changes_old_digests_go_on_and_new_ones_are_made_with_the_new() -> None:
+    both = Peppers({1: OLD, 2: NEW}, 2)
+    assert both.matches(SECRET, STORED)
+    assert not both.is_current(STORED)
+    renewed = both.digest(SECRET)
+    assert renewed.pepper_id == 2
+    assert both.is_current(renewed)
+    assert both.matches(SECRET, renewed)
+    assert Peppers({2: NEW}, 2).matches(SECRET, renewed)
+
+
+def test_a_digest_whose_pepper_is_gone_matches_nothing() -> None:
+    after = Peppers({2: NEW}, 2)
+    for presented in (SECRET, "", "wrong"):
+        assert not after.matches(presented, STORED)
+        # Not even if it was made with the empty key, which stands in for what is not there.
+        assert not after.matches(presented, Digest(1, hmac.digest(b"", presented.encode(), "sha256")))
+
+
+def test_a_digest_is_no_good_under_another_peppers_number() -> None:
+    both = Peppers({1: OLD, 2: NEW}, 2)
+    assert not both.matches(SECRET, Digest(2, STORED.mac))
 
 
 @pytest.mark.parametrize("presented", [SECRET, "wrong", "", "a" * 10_000, "é"], ids=itertools.count())
@@ -76,5 +101,5 @@ def test_digests_are_compared_once_in_constant_time(presented: str, monkeypatch:
         return compare(one, other)
 
     monkeypatch.setattr(hmac, "compare_digest", recording)
-    matches(PEPPER, presented, STORED)
+    PEPPERS.matches(presented, STORED)
     assert compared == [(32, 32)]

@@ -1,19 +1,20 @@
 import pytest
 
 from authserver.errors import (
-    ClientNotFound,
-    InvalidClient,
+    ClientQuotaExceeded,
     InvalidScope,
-    InvalidToken,
     SoftwareStatementUsed,
     UnapprovedSoftwareStatement,
 )
-from authserver.register_client import find_owned_client
-from authserver.store import Client
-from mesh.access.rules import Caller, ClientType
-from mesh.errors import Code, ServiceError
+from authserver.shut_out import block, unblock
+from authserver.store.blocks import Holder
+from authserver.store.clients import count_clients
+from authserver.update_platform import update_platform
+from mesh.access.rules import ClientType
+from mesh.errors import Code
 from tests.databases import contents, rows
-from tests.unit.authserver.company import CEILING, Company, approval, caller_of
+from tests.unit.authserver.company import CEILING, Company, approval
+from tests.unit.authserver.meeting import overlap
 
 
 def test_a_client_is_bound_to_its_partner_and_platform_with_the_whole_ceiling(company: Company) -> None:
@@ -51,7 +52,7 @@ def test_a_statement_registers_one_client_and_then_says_which(company: Company, 
 
 def test_a_used_statement_stays_used_after_its_client_is_gone(company: Company) -> None:
     client_id = company.register().client.client_id
-    company.execute("DELETE FROM clients WHERE client_type = 'PARTNER'")
+    company.delete(client_id)
     with pytest.raises(SoftwareStatementUsed) as caught:
         company.register()
     assert caught.value.metadata == {"client_id": client_id}
@@ -86,75 +87,68 @@ def test_a_partner_of_one_platform_is_never_anothers_too(company: Company, datab
     assert rows(database_url) == before
 
 
-def find(company: Company, caller: Caller, client_id: str) -> Client:
-    return company.database.read_here(lambda connection: find_owned_client(connection, caller, client_id))
-
-
-def test_a_platform_finds_its_own_clients_only(company: Company) -> None:
-    registered = company.register()
-    client_id = registered.client.client_id
-    assert find(company, caller_of(company.masters["shops"]), client_id) == registered.client
-    refusals = set()
-    for caller, wanted in [
-        (caller_of(company.masters["stalls"]), client_id),
-        (caller_of(company.operator), client_id),
-        (caller_of(company.masters["shops"]), "cli_unknown"),
-        (caller_of(company.masters["shops"]), ""),
-        (caller_of(company.masters["shops"]), company.masters["shops"].client.client_id),
-        (caller_of(company.masters["shops"]), company.operator.client.client_id),
-        (caller_of(company.operator), company.operator.client.client_id),
-    ]:
-        with pytest.raises(ClientNotFound) as caught:
-            find(company, caller, wanted)
-        refusals.add((caught.value.message, *caught.value.metadata.items()))
-    assert len(refusals) == 1
-
-
-def test_rotating_kills_the_old_secret_and_its_tokens_at_once(company: Company) -> None:
-    registered = company.register()
-    client_id = registered.client.client_id
-    token = company.token(registered)
-    rotated = company.rotate(client_id)
-    assert rotated.client_secret != registered.client_secret
-    with pytest.raises(InvalidClient):
-        company.authenticate(client_id, registered.client_secret)
-    with pytest.raises(InvalidToken):
-        company.exchange(token)
-    company.exchange(company.token(rotated))
-
-
-def test_each_rotation_makes_a_new_secret(company: Company) -> None:
-    registered = company.register()
-    secrets = [company.rotate(registered.client.client_id) for _ in range(3)]
-    for credentials in secrets[:-1]:
-        with pytest.raises(InvalidClient):
-            company.token(credentials)
-    company.token(secrets[-1])
-
-
-def test_rotating_one_clients_secret_leaves_the_others_alone(company: Company) -> None:
-    one, other = company.register(), company.register(statement=approval("app_2", partner_id="ptr_2"))
-    token = company.token(other)
-    company.rotate(one.client.client_id)
-    company.exchange(token)
-    company.token(other)
-
-
-@pytest.mark.parametrize("platform_id", ["shops", "stalls"])
-def test_only_the_own_partners_clients_are_rotated(company: Company, database_url: str, platform_id: str) -> None:
-    registered = company.register()
-    masters = company.masters
-    victims = [
-        masters["shops"],
-        masters["stalls"],
-        company.operator,
-        *([registered] if platform_id == "stalls" else []),
-    ]
+def test_a_platform_registers_as_many_clients_as_it_may(company: Company, database_url: str) -> None:
+    company.masters["kiosks"] = company.add_platform("kiosks", max_clients=2)
+    approvals = [approval(f"app_{number}", partner_id=f"ptr_{number}", platform_id="kiosks") for number in range(3)]
+    first = company.register("kiosks", statement=approvals[0])
+    company.register("kiosks", statement=approvals[1])
     before = rows(database_url)
-    for victim in victims:
-        with pytest.raises(ServiceError, match="no such client"):
-            company.rotate(victim.client.client_id, platform_id)
+    with pytest.raises(ClientQuotaExceeded) as caught:
+        company.register("kiosks", statement=approvals[2])
+    assert caught.value.code is Code.RESOURCE_EXHAUSTED
     assert rows(database_url) == before
+    company.register(statement=approval("app_9", partner_id="ptr_9"))  # another platform's clients don't count
+    company.delete(first.client.client_id, "kiosks")
+    company.register("kiosks", statement=approvals[2])
+
+
+def test_a_quota_that_was_changed_counts_from_then_on(company: Company) -> None:
+    company.masters["kiosks"] = company.add_platform("kiosks", max_clients=1)
+    approvals = [approval(f"app_{number}", partner_id=f"ptr_{number}", platform_id="kiosks") for number in range(3)]
+
+    def change(max_clients: int) -> bool:
+        return company.run(
+            lambda connection: update_platform(connection, company.trail, "operator:test", "kiosks", max_clients)
+        )
+
+    company.register("kiosks", statement=approvals[0])
+    assert change(2)
+    assert company.last_audit_line().details == {"before": "1", "max_clients": "2"}
+    company.register("kiosks", statement=approvals[1])
+    assert change(1)  # those that are there stay
+    with pytest.raises(ClientQuotaExceeded):
+        company.register("kiosks", statement=approvals[2])
+
+
+def test_the_last_client_of_a_quota_is_registered_once_by_two_at_once(company: Company) -> None:
+    company.masters["kiosks"] = company.add_platform("kiosks", max_clients=1)
+    one, other = (
+        company.registering("kiosks", approval(f"app_{number}", partner_id=f"ptr_{number}", platform_id="kiosks"))
+        for number in range(2)
+    )
+    with pytest.raises(ClientQuotaExceeded):
+        overlap(company.database, one, other)
+    assert company.run(lambda connection: count_clients(connection, "kiosks")) == 1
+
+
+def test_a_blocked_partner_is_not_registered_until_it_is_unblocked(company: Company, database_url: str) -> None:
+    args = (company.trail, "workload:payments", Holder.PARTNER, "ptr_1")
+    company.run(lambda connection: block(connection, *args, company.now_ms))
+    before = rows(database_url)
+    with pytest.raises(UnapprovedSoftwareStatement, match="blocked"):
+        company.register()
+    assert rows(database_url) == before
+    company.register(statement=approval("app_2", partner_id="ptr_2"))
+    company.run(lambda connection: unblock(connection, *args))
+    company.register()
+
+
+def test_registering_leaves_a_line_in_the_audit_log(company: Company) -> None:
+    client = company.register(scope="payments.read").client
+    line = company.last_audit_line()
+    assert (line.action, line.subject) == ("client.register", client.client_id)
+    assert line.actor == f"client:{company.masters['shops'].client.client_id}"
+    assert line.details == {"partner_id": "ptr_1", "scope": "payments.read", "software_statement": "app_1"}
 
 
 def test_secrets_are_stored_nowhere(company: Company, database_url: str) -> None:

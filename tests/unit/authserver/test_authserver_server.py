@@ -1,8 +1,4 @@
 import asyncio
-import json
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,172 +6,20 @@ import grpc
 import msgspec
 import pytest
 
-from authserver.config import AuthServerConfig, StatementIssuerConfig
-from authserver.provision_client import provision_master, provision_staff
+from authserver.config import AuthServerConfig
 from authserver.register_client import Credentials
 from authserver.server import running
-from authserver.servicers.exchange import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
-from authserver.software_statements import TYP
-from mesh import pki
-from mesh.access.rules import ClientType
-from mesh.channel import open_channel
-from mesh.config import ChannelConfig, ConfigError, ServerConfig
-from mesh.database import Database
+from authserver.servicers.exchange import TOKEN_EXCHANGE
+from mesh.config import ConfigError
 from mesh.error_info import read_error_info
-from mesh.secret_files import create_key, write_private
-from mesh.signed_jwt import SigningKey, create_pem, sign
-from mesh.tls import dns_name
+from mesh.secret_files import write_private
 from sekisho.auth.v1 import (
     client_registration_service_pb2,
-    client_registration_service_pb2_grpc,
-    exchange_service_pb2,
-    exchange_service_pb2_grpc,
     key_service_pb2,
-    key_service_pb2_grpc,
     token_service_pb2,
-    token_service_pb2_grpc,
 )
-from tests.unit.authserver.company import CEILING, MASTER_SCOPES
-
-PAYMENTS_KEY = SigningKey.from_pem(create_pem())
-
-
-@pytest.fixture(scope="session")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("certificates")
-    company = pki.create_authority(folder, "company")
-    for workload in ("authserver", "gateway", "payments"):
-        pki.issue_workload(company, folder, workload)
-    return folder
-
-
-@pytest.fixture
-def config(certificates: Path, database: Database, database_url: str, tmp_path: Path) -> AuthServerConfig:
-    del database  # migrated
-    for name in ("kek", "pepper"):
-        create_key(tmp_path / name)
-    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [PAYMENTS_KEY.public_jwk()]}))
-    return AuthServerConfig(
-        server=ServerConfig(
-            listen="127.0.0.1:0",
-            certificate=certificates / "authserver.pem",
-            private_key=certificates / "authserver-key.pem",
-            client_ca=certificates / "company.pem",
-        ),
-        database=database_url,
-        issuer="authserver.example",
-        audiences=frozenset({"authserver", "payments"}),
-        key_encryption_key=tmp_path / "kek",
-        pepper=tmp_path / "pepper",
-        statement_issuers=(StatementIssuerConfig(iss="payments", jwks=tmp_path / "jwks.json"),),
-    )
-
-
-class Caller:
-    """A workload with a channel to the auth server."""
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        self.tokens = token_service_pb2_grpc.TokenServiceStub(channel)
-        self.exchanges = exchange_service_pb2_grpc.ExchangeServiceStub(channel)
-        self.registrations = client_registration_service_pb2_grpc.ClientRegistrationServiceStub(channel)
-        self.keys = key_service_pb2_grpc.KeyServiceStub(channel)
-
-    async def token(self, credentials: Credentials, grant_type: str = "client_credentials") -> str:
-        request = token_service_pb2.IssueTokenRequest(
-            grant_type=grant_type,
-            client_id=credentials.client.client_id,
-            client_secret=credentials.client_secret,
-        )
-        answer = await self.tokens.IssueToken(request)
-        return str(answer.access_token)
-
-    async def exchange(self, token: str, audience: str = "authserver", **changes: str) -> Any:
-        fields = {"grant_type": TOKEN_EXCHANGE, "subject_token_type": ACCESS_TOKEN_TYPE, **changes}
-        request = exchange_service_pb2.ExchangeTokenRequest(subject_token=token, audience=audience, **fields)
-        return await self.exchanges.ExchangeToken(request)
-
-    async def as_client(self, credentials: Credentials) -> list[tuple[str, str]]:
-        exchanged = await self.exchange(await self.token(credentials))
-        return [("authorization", f"Bearer {exchanged.access_token}")]
-
-
-def statement(**changes: object) -> str:
-    now = int(time.time())
-    claims = {
-        "iss": "payments",
-        "aud": "authserver.example",
-        "iat": now,
-        "exp": now + 3600,  # statements in tables are made long before their test
-        "jti": "app_1",
-        "partner_id": "ptr_1",
-        "platform_id": "shops",
-    }
-    return sign(PAYMENTS_KEY, TYP, {**claims, **changes})
-
-
-@asynccontextmanager
-async def calling(certificates: Path, port: int, workload: str) -> AsyncIterator[Caller]:
-    channel_config = ChannelConfig(
-        target=f"127.0.0.1:{port}",
-        ca=certificates / "company.pem",
-        server_name=dns_name("authserver"),
-        certificate=certificates / f"{workload}.pem",
-        private_key=certificates / f"{workload}-key.pem",
-    )
-    async with open_channel(channel_config) as channel:
-        yield Caller(channel)
-
-
-Story = Callable[[Caller, Caller], Coroutine[Any, Any, None]]
-Play = Callable[[Story], None]
-
-
-@pytest.fixture
-def play(config: AuthServerConfig, certificates: Path) -> Play:
-    """Run a story of the gateway and of payments, which both call the auth server."""
-
-    async def run(story: Story) -> None:
-        async with (
-            running(config) as server,
-            calling(certificates, server.port, "gateway") as gateway,
-            calling(certificates, server.port, "payments") as payments,
-        ):
-            await story(gateway, payments)
-
-    return lambda story: asyncio.run(run(story))
-
-
-@pytest.fixture
-def shops(config: AuthServerConfig, database: Database) -> Credentials:
-    pepper = config.pepper.read_bytes()
-    return database.run_here(
-        lambda connection: provision_master(
-            connection, pepper, "shops", scopes=MASTER_SCOPES, ceiling=CEILING, now_ms=1_800_000_000_500
-        )
-    )
-
-
-@pytest.fixture
-def operator(config: AuthServerConfig, database: Database) -> Credentials:
-    pepper, scopes = config.pepper.read_bytes(), frozenset({"clients.read", "clients.write"})
-    return database.run_here(
-        lambda connection: provision_staff(connection, pepper, ClientType.OPERATOR, "alice", scopes=scopes, now_ms=0)
-    )
-
-
-async def refusal(call: Coroutine[Any, Any, Any] | Any) -> tuple[str, str]:
-    """Return status and reason of the error that a call ends with."""
-    try:
-        answer = await call
-    except grpc.aio.AioRpcError as error:
-        return error.code().name, read_error_info(error)[0]
-    raise AssertionError(f"the call was answered: {answer!r}")
-
-
-def registering(**fields: Any) -> client_registration_service_pb2.RegisterClientRequest:
-    return client_registration_service_pb2.RegisterClientRequest(
-        **{"software_statement": statement(), "client_name": "Tea shop", **fields}
-    )
+from tests.unit.authserver.company import CEILING
+from tests.unit.authserver.wire import Caller, Play, calling, refusal, registering, statement
 
 
 def test_a_shop_is_registered_shown_and_given_a_new_secret(play: Play, shops: Credentials) -> None:
@@ -190,6 +34,11 @@ def test_a_shop_is_registered_shown_and_given_a_new_secret(play: Play, shops: Cr
         assert await gateway.registrations.GetClient(get, metadata=master) == client
         rotate = client_registration_service_pb2.RotateClientSecretRequest(client_id=client.client_id)
         rotated = await gateway.registrations.RotateClientSecret(rotate, metadata=master)
+        (old,), (new,) = client.secrets, rotated.client.secrets
+        assert (old.expires_at, new.expires_at) == (0, 0)
+        assert new.secret_id != old.secret_id
+        client.ClearField("secrets")
+        rotated.client.ClearField("secrets")
         assert rotated.client == client
         assert rotated.client_secret not in ("", registered.client_secret)
         issue = token_service_pb2.IssueTokenRequest(grant_type="client_credentials", client_id=client.client_id)
@@ -332,15 +181,15 @@ def test_another_key_encryption_key_refuses_to_start(config: AuthServerConfig, p
         pass
 
     play(nothing)
-    write_private(config.key_encryption_key, bytes(32))
+    write_private(config.key_encryption_keys[0], bytes(32))
     refuse_to_start(config, "wrong key file")
-    write_private(config.key_encryption_key, bytes(31))
+    write_private(config.key_encryption_keys[0], bytes(31))
     refuse_to_start(config, "this file 31")
 
 
-@pytest.mark.parametrize("name", ["pepper", "key_encryption_key"])
+@pytest.mark.parametrize("name", ["pepper", "kek", "audit-key"])
 def test_a_secret_that_others_can_read_or_that_is_missing_refuses_to_start(config: AuthServerConfig, name: str) -> None:
-    file = getattr(config, name)
+    file = config.audit_key.parent / name
     file.chmod(0o640)
     refuse_to_start(config, "chmod 600")
     file.unlink()

@@ -24,6 +24,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
         (["migrate"], "run: sekisho up --home"),
         (["serve", "gateway"], "run: sekisho up --home"),
         (["ledger", "check"], "is not there"),
+        (["audit", "check"], "run: sekisho up --home"),
+        (["auth", "restored", "--config", "none.yaml"], "none.yaml"),
         (["clients", "create", "operator", "alice"], "run: sekisho up --home"),
         (["policy", "table", "--config", "none.yaml"], "none.yaml"),
     ],

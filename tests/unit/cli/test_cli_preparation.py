@@ -1,3 +1,4 @@
+import hmac
 import json
 import socket
 import stat
@@ -5,8 +6,12 @@ from dataclasses import astuple
 from pathlib import Path
 
 import pytest
+import yaml
+from sqlalchemy import Connection, text
 
 from authserver.config import AuthServerConfig
+from authserver.installation import read_installation
+from authserver.store.clients import find_client
 from cli.configurations import Ports
 from cli.home import Home, read_credentials
 from cli.preparation import prepare, scopes_of
@@ -15,20 +20,26 @@ from gateway.policy import compile_routes
 from mesh.access.descriptors import own_contracts, read_methods
 from mesh.access.rules import ALL_CLIENT_TYPES, ClientType
 from mesh.config import ConfigError, load
+from mesh.database import Database
 from payments.config import PaymentsConfig
 from shops.config import ShopsConfig
+from tests.databases import upgrade_to
 
 
 def test_ports_follow_the_gateways() -> None:
     assert Ports.choose(7443) == Ports(gateway=7443, shops=7444, authserver=7445, payments=7446)
 
 
-def test_free_ports_differ_and_can_be_taken() -> None:
+def test_free_ports_differ_and_are_kept_for_the_servers_that_name_them() -> None:
     ports = astuple(Ports.choose(0))
     assert len(set(ports)) == 4
     for port in ports:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", port))
+        with socket.socket() as other, pytest.raises(OSError, match="in use"):
+            other.bind(("127.0.0.1", port))
+        with socket.socket() as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do, gRPC's own too
+            server.bind(("127.0.0.1", port))
+            server.listen()
 
 
 @pytest.mark.parametrize(
@@ -77,6 +88,56 @@ def test_preparing_again_keeps_keys_and_clients_and_follows_the_ports(home: Home
     assert {file: file.read_bytes() for file in before} == before
     assert (addresses.gateway, addresses.shops) == ("127.0.0.1:8443", "127.0.0.1:8444")
     assert load(home.config("gateway"), GatewayConfig).listeners[0].server.listen == "127.0.0.1:8443"
+
+
+def as_the_first_version_left_it(home: Home) -> None:
+    """Undo what came later: more than one pepper, the audit log and its key, and the tables that go with them."""
+    folder = home.folder("authserver")
+    (folder / "audit-key").unlink()
+    config = yaml.safe_load(home.config("authserver").read_text())
+    del config["peppers"], config["audit_key"]
+    home.config("authserver").write_text(yaml.safe_dump({**config, "pepper": "pepper"}))
+    for file in folder.glob("database.db*"):
+        file.unlink()
+    database = Database(home.database("authserver"))
+    pepper = (folder / "pepper").read_bytes()
+
+    def fill(connection: Connection) -> None:
+        upgrade_to(connection, "authserver", "0001")
+        connection.execute(text("INSERT INTO platforms VALUES ('shops', 'payments.read payments.write', 0, 1)"))
+        insert = text("INSERT INTO clients VALUES (:id, :type, 'x', :platform, NULL, 'clients.read', 0, :digest, 1)")
+        for file, client_type, platform in (
+            (home.folder("shops") / "master-credentials.json", "MASTER", "shops"),
+            (home.credentials / "operator.json", "OPERATOR", None),
+            (home.credentials / "wallet.json", "WALLET", None),
+        ):
+            client_id, secret = read_credentials(file)
+            digest = hmac.digest(pepper, secret.encode(), "sha256")
+            values = {"id": client_id, "type": client_type, "platform": platform, "digest": digest}
+            connection.execute(insert, values)
+
+    database.run_here(fill)
+    database.close()
+
+
+def test_a_home_of_the_first_version_goes_on_with_its_clients(tmp_path: Path) -> None:
+    home = Home.at(tmp_path)
+    prepare(home, Ports.choose(7443))
+    as_the_first_version_left_it(home)
+    before = {file: file.read_bytes() for file in home.path.rglob("*.json")}
+    pepper = (home.folder("authserver") / "pepper").read_bytes()
+    addresses = prepare(home, Ports.choose(7443))
+    assert {file: file.read_bytes() for file in before} == before
+    assert (home.folder("authserver") / "pepper").read_bytes() == pepper
+    config = load(home.config("authserver"), AuthServerConfig)
+    peppers = read_installation(config).peppers
+    database = Database(config.database)
+    for file in (addresses.master_credentials, addresses.operator_credentials, addresses.wallet_credentials):
+        client_id, secret = read_credentials(file)
+        client = database.read_here(lambda connection, wanted=client_id: find_client(connection, wanted))
+        assert client is not None
+        assert peppers.matches(secret, client.secrets[0].digest)
+    database.close()
 
 
 def test_credentials_that_were_lost_are_made_anew(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.exchange import TokenExchange
+from gateway.exchange_cache import ExchangeCache
 from mesh.channel import open_channel
 from tests.unit.gateway.fake_services import FakeAuthServer, issue_certificates, started
 
@@ -24,6 +25,7 @@ class Clock:
 @dataclass(frozen=True)
 class World:
     exchange: TokenExchange
+    cache: ExchangeCache
     auth: FakeAuthServer
     clock: Clock
 
@@ -38,12 +40,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def play(certificates: Path) -> Callable[..., None]:
-    """Run a story with an exchange and the auth server that it asks."""
+    """Run a story with an exchange and the auth server that it asks; what is revoked, the story tells the cache."""
 
     async def run(story: Story, settings: dict[str, Any]) -> None:
         auth, clock = FakeAuthServer(certificates), Clock()
         async with started(auth), open_channel(auth.channel_config("authserver")) as channel:
-            settings = {"capacity": 100, "max_age_seconds": 30.0, **settings}
-            await story(World(TokenExchange(channel, clock=clock, **settings), auth, clock))
+            cache = ExchangeCache(**{"capacity": 100, "grace_seconds": 1_000.0, "clock": clock, **settings})
+            cache.hear(auth.position, [])
+            await story(World(TokenExchange(channel, cache, clock), cache, auth, clock))
 
     return lambda story, **settings: asyncio.run(run(story, settings))

@@ -19,6 +19,8 @@ from mesh.config import ChannelConfig
 from mesh.tls import dns_name
 from sekisho.auth.v1 import exchange_service_pb2 as pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc as exchange_grpc
+from sekisho.auth.v1 import revocation_service_pb2 as revocation_pb
+from sekisho.auth.v1 import revocation_service_pb2_grpc as revocation_grpc
 
 Request = pb.ExchangeTokenRequest
 Reply = pb.ExchangeTokenResponse
@@ -26,6 +28,8 @@ Metadata = list[tuple[str, str | bytes]]
 Answer = Callable[[bytes, Any], Awaitable[bytes]]
 
 _TOKEN = re.compile(r"sat_[a-z0-9]+")
+# More often than the real one does, so that tests are fast.
+_HEARTBEAT_SECONDS = 0.05
 # What mesh.server sets; gRPC's own limits on metadata are lower.
 _OPTIONS = [
     ("grpc.max_send_message_length", -1),
@@ -122,8 +126,16 @@ def changed(**fields: Any) -> Callable[[Request], Reply | grpc.StatusCode]:
     return reply
 
 
-class FakeAuthServer(MtlsServer, exchange_grpc.ExchangeServiceServicer):
-    """What it was asked is in `requests`; it answers by `reply`, as soon as `open` is set."""
+class FakeAuthServer(MtlsServer, exchange_grpc.ExchangeServiceServicer, revocation_grpc.RevocationServiceServicer):
+    """What it was asked is in `requests`; it answers by `reply`, as soon as `open` is set.
+
+    Attributes:
+        position: How far its feed of revocations is.
+        known: How far exchanges know it; None if they know it all.
+        silent: Whether watches get nothing, not even heartbeats.
+        watched: The position that each watch began at; None if it gave none.
+
+    """
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder, "authserver")
@@ -133,19 +145,50 @@ class FakeAuthServer(MtlsServer, exchange_grpc.ExchangeServiceServicer):
         self.open = asyncio.Event()
         self.open.set()
         self.reply: Callable[[Request], Reply | grpc.StatusCode] = partner_reply
+        self.position = 7
+        self.known: int | None = None
+        self.silent = False
+        self.watched: list[int | None] = []
+        self._revocations: list[revocation_pb.Revocation] = []
 
     def register(self, server: grpc.aio.Server) -> None:
         exchange_grpc.add_ExchangeServiceServicer_to_server(self, server)
+        revocation_grpc.add_RevocationServiceServicer_to_server(self, server)
+
+    def revoke(self, **subject: Any) -> None:
+        self.position += 1
+        self._revocations.append(revocation_pb.Revocation(position=self.position, **subject))
 
     async def ExchangeToken(self, request: Request, context: Any) -> Reply:
         self.requests.append(request)
         self.metadata.append(list(context.invocation_metadata()))
         self.asked.set()
-        await self.open.wait()
+        known = self.position if self.known is None else self.known
         reply = self.reply(request)
+        if isinstance(reply, Reply):
+            reply.revocation_position = reply.revocation_position or known
+            if any(_names(each, request, reply) for each in self._revocations if each.position <= known):
+                reply = grpc.StatusCode.UNAUTHENTICATED
+        await self.open.wait()
         if isinstance(reply, grpc.StatusCode):
             await context.abort(reply, "refused")
         return reply
+
+    async def WatchRevocations(self, request: revocation_pb.WatchRevocationsRequest, context: Any) -> None:
+        self.watched.append(request.position if request.HasField("position") else None)
+        position = request.position if request.HasField("position") else self.position
+        while True:
+            if not self.silent:
+                news = [each for each in self._revocations if each.position > position]
+                position = self.position
+                await context.write(revocation_pb.WatchRevocationsResponse(position=position, revocations=news))
+            await asyncio.sleep(_HEARTBEAT_SECONDS)
+
+
+def _names(revocation: revocation_pb.Revocation, request: Request, reply: Reply) -> bool:
+    kind = revocation.WhichOneof("subject")
+    named = {"token_digest": hashlib.sha256(request.subject_token.encode()).digest(), "everything": True}
+    return bool(getattr(revocation, kind) == (named[kind] if kind in named else getattr(reply, kind)))
 
 
 async def echo(request: bytes, _context: Any) -> bytes:

@@ -17,7 +17,7 @@ from mesh.config import ChannelConfig, ServerConfig
 from mesh.error_info import read_error_info
 from mesh.server import Server
 from tests.unit.gateway import raw_http2
-from tests.unit.gateway.fake_services import FakeAuthServer, FakeBackend, started
+from tests.unit.gateway.fake_services import FakeAuthServer, FakeBackend, MtlsServer, started
 
 PARTNER_METHOD = "/sekisho.payments.v1.PaymentService/CreatePayment"
 MASTER_METHOD = "/sekisho.auth.v1.ClientRegistrationService/RegisterClient"
@@ -40,7 +40,7 @@ def listener(
     return ListenerConfig(name=name, server=server, client_types=client_types)
 
 
-def gateway_config(auth: FakeAuthServer, backend: FakeBackend, **settings: Any) -> GatewayConfig:
+def gateway_config(auth: MtlsServer, backend: MtlsServer, **settings: Any) -> GatewayConfig:
     """Send the services of two backends to one fake, which is to show the certificate of payments."""
     services = {
         "authserver": ("sekisho.auth.v1.TokenService", "sekisho.auth.v1.ClientRegistrationService"),
@@ -89,9 +89,11 @@ class Front:
 
 
 @asynccontextmanager
-async def gateway_front(folder: Path, backend: FakeBackend | None = None, **settings: Any) -> AsyncIterator[Front]:
+async def gateway_front(
+    folder: Path, backend: FakeBackend | None = None, auth: FakeAuthServer | None = None, **settings: Any
+) -> AsyncIterator[Front]:
     """Run auth server, gateway and, if it has no port yet, the backend."""
-    auth, backend = FakeAuthServer(folder), backend or FakeBackend(folder)
+    auth, backend = auth or FakeAuthServer(folder), backend or FakeBackend(folder)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(started(auth))
         if not backend.port:

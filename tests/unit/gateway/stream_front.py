@@ -13,6 +13,7 @@ import msgspec
 
 from gateway.checkpoint import Checkpoint
 from gateway.exchange import TokenExchange
+from gateway.exchange_cache import ExchangeCache
 from gateway.interceptor import CheckpointInterceptor
 from gateway.policy import Route
 from gateway.proxy import Proxy
@@ -155,7 +156,9 @@ async def stream_front(
         to_backend = await stack.enter_async_context(open_channel(behind))
         to_auth = await stack.enter_async_context(open_channel(auth.channel_config("authserver")))
         routes = {method.path: Route(method, "payments") for method in (UNARY, DOWN, UP, BOTH, OPEN)}
-        exchange = TokenExchange(to_auth, capacity=100, max_age_seconds=30.0, clock=time.monotonic)
+        cache = ExchangeCache(capacity=100, grace_seconds=30.0, clock=time.monotonic)
+        cache.hear(auth.position, [])
+        exchange = TokenExchange(to_auth, cache, time.monotonic)
         server = Server(
             config,
             [],

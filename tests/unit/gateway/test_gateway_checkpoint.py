@@ -4,7 +4,7 @@ import grpc
 import pytest
 import structlog
 
-from gateway.checkpoint import Admission, Checkpoint, Metadata
+from gateway.checkpoint import Checkpoint, Metadata
 from gateway.errors import AuthServerUnavailable, InvalidToken, MalformedAuthorization, MissingToken
 from gateway.policy import Route
 from mesh.access.decision import ClientTypeNotAllowed, InsufficientScope, MethodNotFound
@@ -68,11 +68,11 @@ async def refusal(
 
 def test_a_partner_passes_with_a_private_token_for_the_backend(judge: Callable[[Act], None]) -> None:
     async def act(_world: World, checkpoint: Checkpoint) -> None:
-        admission = await checkpoint.admit("/a.Pay/Pay", PARTNERS, GOOD)
+        exchanged = await checkpoint.admit("/a.Pay/Pay", PARTNERS, GOOD)
         scopes = frozenset({"payments.read", "payments.write"})
-        assert admission.private_token == private_token("sat_a", "payments")
-        assert admission.caller == Caller("client-of-a", ClientType.PARTNER, "shops", "ptn_1", scopes)
-        assert admission.access_until is not None
+        assert exchanged
+        assert exchanged.private_token == private_token("sat_a", "payments")
+        assert exchanged.caller == Caller("client-of-a", ClientType.PARTNER, "shops", "ptn_1", scopes)
 
     judge(act)
 
@@ -108,7 +108,7 @@ def test_a_public_method_looks_at_no_token(
     judge: Callable[[Act], None], admitted: frozenset[ClientType], metadata: Metadata
 ) -> None:
     async def act(world: World, checkpoint: Checkpoint) -> None:
-        assert await checkpoint.admit("/a.Pay/Look", admitted, metadata) == Admission(None, None, None)
+        assert await checkpoint.admit("/a.Pay/Look", admitted, metadata) is None
         assert world.auth.requests == []
 
     judge(act)

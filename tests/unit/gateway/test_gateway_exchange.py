@@ -6,11 +6,13 @@ import grpc
 import pytest
 
 from gateway.errors import AuthServerUnavailable, InvalidToken
-from gateway.exchange import Exchanged
+from gateway.exchange import TokenExchange
+from gateway.exchange_cache import ExchangeCache, Exchanged, Revocation, Subject
 from mesh.access.rules import Caller, ClientType
+from mesh.channel import open_channel
 from mesh.errors import ServiceError
 from tests.unit.gateway.conftest import World
-from tests.unit.gateway.fake_services import changed, partner_reply, private_token
+from tests.unit.gateway.fake_services import Reply, Request, partner_reply, private_token
 
 Play = Callable[..., None]
 AUDIENCE = "payments"
@@ -32,18 +34,16 @@ async def begin(world: World, callers: int) -> list[asyncio.Task[Exchanged]]:
 
 def test_the_answer_says_whom_the_token_speaks_for(play: Play) -> None:
     async def story(world: World) -> None:
-        assert await world.exchange.exchange("sat_a", AUDIENCE) == Exchanged(
-            private_token=private_token("sat_a", AUDIENCE),
-            caller=Caller(
-                client_id="client-of-a",
-                client_type=ClientType.PARTNER,
-                platform_id="shops",
-                partner_id="ptn_1",
-                scopes=frozenset({"payments.read", "payments.write"}),
-            ),
-            good_until=world.clock.now + 30,
-            access_until=world.clock.now + 600,
+        exchanged = await world.exchange.exchange("sat_a", AUDIENCE)
+        assert exchanged.private_token == private_token("sat_a", AUDIENCE)
+        assert exchanged.caller == Caller(
+            client_id="client-of-a",
+            client_type=ClientType.PARTNER,
+            platform_id="shops",
+            partner_id="ptn_1",
+            scopes=frozenset({"payments.read", "payments.write"}),
         )
+        assert exchanged.access_until == world.clock.now + 600
         (request,) = world.auth.requests
         assert request.grant_type == "urn:ietf:params:oauth:grant-type:token-exchange"
         assert request.subject_token_type == "urn:ietf:params:oauth:token-type:access_token"
@@ -52,10 +52,10 @@ def test_the_answer_says_whom_the_token_speaks_for(play: Play) -> None:
     play(story)
 
 
-def test_an_answer_is_kept_for_the_time_configured(play: Play) -> None:
+def test_an_answer_is_kept_as_long_as_its_private_token_is_good_with_a_margin(play: Play) -> None:
     async def story(world: World) -> None:
         first = await world.exchange.exchange("sat_a", AUDIENCE)
-        world.clock.now += 29.9
+        world.clock.now += 294.9
         assert await world.exchange.exchange("sat_a", AUDIENCE) is first
         world.clock.now += 0.1
         assert await world.exchange.exchange("sat_a", AUDIENCE) is not first
@@ -64,15 +64,15 @@ def test_an_answer_is_kept_for_the_time_configured(play: Play) -> None:
     play(story)
 
 
-def test_an_answer_is_not_kept_longer_than_its_private_token_lives(play: Play) -> None:
+@pytest.mark.parametrize("seconds", [0, 1, 5])
+def test_an_answer_that_is_good_for_moments_only_is_used_once(play: Play, seconds: int) -> None:
     async def story(world: World) -> None:
-        world.auth.reply = changed(expires_in=7)
-        await world.exchange.exchange("sat_a", AUDIENCE)
-        world.clock.now += 6.9
-        await world.exchange.exchange("sat_a", AUDIENCE)
-        assert len(world.auth.requests) == 1
-        world.clock.now += 0.1
-        await world.exchange.exchange("sat_a", AUDIENCE)
+        reply = partner_reply(Request(subject_token="sat_a", audience=AUDIENCE))
+        assert isinstance(reply, Reply)
+        reply.expires_in = seconds
+        world.auth.reply = lambda _: reply
+        for _ in range(2):
+            await world.exchange.exchange("sat_a", AUDIENCE)
         assert len(world.auth.requests) == 2
 
     play(story)
@@ -83,9 +83,90 @@ def test_the_age_of_an_answer_counts_from_the_question(play: Play) -> None:
         (call,) = await begin(world, 1)
         world.clock.now += 4
         world.auth.open.set()
-        assert (await call).good_until == 1_030.0
+        assert (await call).good_until == 1_295.0
 
     play(story)
+
+
+# -- What is revoked
+
+
+def test_an_exchange_says_how_far_the_gateway_has_heard(play: Play) -> None:
+    async def story(world: World) -> None:
+        await world.exchange.exchange("sat_a", AUDIENCE)
+        world.auth.position = 12
+        world.cache.hear(12, [])
+        await world.exchange.exchange("sat_b", AUDIENCE)
+        assert [request.revocation_position for request in world.auth.requests] == [7, 12]
+
+    play(story)
+
+
+def test_a_gateway_that_has_heard_nothing_says_so_and_keeps_nothing(play: Play) -> None:
+    async def story(world: World) -> None:
+        unheard = ExchangeCache(capacity=100, grace_seconds=1_000.0, clock=world.clock)
+        async with open_channel(world.auth.channel_config("authserver")) as channel:
+            exchange = TokenExchange(channel, unheard, world.clock)
+            for _ in range(3):
+                await exchange.exchange("sat_a", AUDIENCE)
+        assert [request.revocation_position for request in world.auth.requests] == [0, 0, 0]
+
+    play(story)
+
+
+def test_an_answer_from_before_a_revocation_that_was_heard_meanwhile_is_asked_for_again(play: Play) -> None:
+    async def story(world: World) -> None:
+        calls = await begin(world, CALLERS)
+        world.auth.revoke(client_id="client-of-a")  # the auth server has made its answer already
+        world.cache.hear(8, [Revocation(8, Subject.CLIENT, "client-of-a")])
+        world.auth.open.set()
+        assert {type(answer) for answer in await all_done(calls)} == {InvalidToken}
+        assert len(world.auth.requests) == 2
+        with pytest.raises(InvalidToken):
+            await world.exchange.exchange("sat_a", AUDIENCE)
+
+    play(story)
+
+
+def test_a_token_that_was_not_revoked_meanwhile_passes_at_the_second_answer(play: Play) -> None:
+    async def story(world: World) -> None:
+        (call,) = await begin(world, 1)
+        world.auth.revoke(client_id="client-of-b")
+        world.cache.hear(8, [Revocation(8, Subject.CLIENT, "client-of-b")])
+        world.auth.open.set()
+        exchanged = await call
+        assert await world.exchange.exchange("sat_a", AUDIENCE) is exchanged
+        assert [request.revocation_position for request in world.auth.requests] == [7, 8]
+
+    play(story)
+
+
+def test_an_auth_server_that_stays_behind_can_not_check_a_token(play: Play) -> None:
+    async def story(world: World) -> None:
+        world.auth.revoke(client_id="client-of-a")
+        world.auth.known = 7
+        world.cache.hear(8, [Revocation(8, Subject.CLIENT, "client-of-a")])
+        with pytest.raises(AuthServerUnavailable):
+            await world.exchange.exchange("sat_a", AUDIENCE)
+        assert len(world.auth.requests) == 3
+        world.auth.known = None
+        with pytest.raises(InvalidToken):
+            await world.exchange.exchange("sat_a", AUDIENCE)
+
+    play(story)
+
+
+def test_an_answer_from_beyond_what_was_heard_is_not_dropped_by_what_it_knows_already(play: Play) -> None:
+    async def story(world: World) -> None:
+        world.auth.position = 12
+        exchanged = await world.exchange.exchange("sat_a", AUDIENCE)
+        world.cache.hear(12, [Revocation(12, Subject.CLIENT, "client-of-a")])
+        assert await world.exchange.exchange("sat_a", AUDIENCE) is exchanged
+
+    play(story)
+
+
+# -- What is kept
 
 
 def test_the_least_recently_used_answer_goes_first(play: Play) -> None:
@@ -186,16 +267,17 @@ def test_without_an_auth_server_nothing_is_exchanged(play: Play) -> None:
     play(story)
 
 
-def test_an_answer_that_was_kept_outlives_the_auth_server_only_for_its_time(play: Play) -> None:
+def test_an_answer_that_was_kept_outlives_the_auth_server_only_for_the_grace(play: Play) -> None:
     async def story(world: World) -> None:
         await world.exchange.exchange("sat_a", AUDIENCE)
         await world.auth.kill()
+        world.clock.now += 29.9
         await world.exchange.exchange("sat_a", AUDIENCE)
-        world.clock.now += 30
+        world.clock.now += 0.1
         with pytest.raises(AuthServerUnavailable):
             await world.exchange.exchange("sat_a", AUDIENCE)
 
-    play(story)
+    play(story, grace_seconds=30.0)
 
 
 def test_an_auth_server_that_hangs_is_given_up(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,7 +341,7 @@ def test_the_longest_access_token_is_asked_about(play: Play) -> None:
 def test_no_usable_access_token_lies_in_memory(play: Play) -> None:
     async def story(world: World) -> None:
         await world.exchange.exchange("sat_geheim", AUDIENCE)
-        everything = repr(vars(world.exchange))
+        everything = repr(vars(world.cache)) + repr(vars(world.exchange))
         assert private_token("sat_geheim", AUDIENCE) in everything  # so this does look into the cache
         assert "geheim" not in everything.replace("client-of-geheim", "")
 

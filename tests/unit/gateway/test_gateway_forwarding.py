@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from gateway.errors import InvalidMetadata
 from gateway.forwarding import forwarded_metadata
 
+PEER = "ipv4:203.0.113.7:50123"
 RESERVED = {
     "authorization",
     "connection",
@@ -34,8 +35,9 @@ def is_reserved(key: str) -> bool:
 
 @given(metadata, private_tokens)
 def test_nothing_under_a_reserved_name_passes(sent: list[tuple[str, str | bytes]], private_token: str | None) -> None:
-    forwarded = forwarded_metadata(sent, private_token)
+    forwarded = forwarded_metadata(sent, private_token, PEER)
     own = [("authorization", f"Bearer {private_token}")] if private_token is not None else []
+    own.append(("x-forwarded-for", "203.0.113.7"))
     assert [(key, value) for key, value in forwarded if is_reserved(key)] == own
 
 
@@ -43,29 +45,47 @@ def test_nothing_under_a_reserved_name_passes(sent: list[tuple[str, str | bytes]
 def test_everything_else_passes_unchanged_and_in_order(
     sent: list[tuple[str, str | bytes]], private_token: str | None
 ) -> None:
-    forwarded = forwarded_metadata(sent, private_token)
+    forwarded = forwarded_metadata(sent, private_token, PEER)
     expected = [pair for pair in sent if not is_reserved(pair[0])]
     assert [pair for pair in forwarded if not is_reserved(pair[0])] == expected
 
 
 @given(metadata)
 def test_there_is_an_authorization_only_with_a_private_token(sent: list[tuple[str, str | bytes]]) -> None:
-    assert [key for key, _ in forwarded_metadata(sent, "pat")].count("authorization") == 1
-    assert [key for key, _ in forwarded_metadata(sent, None)].count("authorization") == 0
+    assert [key for key, _ in forwarded_metadata(sent, "pat", PEER)].count("authorization") == 1
+    assert [key for key, _ in forwarded_metadata(sent, None, PEER)].count("authorization") == 0
 
 
 @pytest.mark.parametrize("key", ["authorization-bin", "x-request-ids", "tea", "grpc", "x-forwarded", "my-grpc-thing"])
 def test_a_key_that_only_looks_reserved_passes(key: str) -> None:
-    assert forwarded_metadata([(key, "value")], None) == [(key, "value")]
+    assert forwarded_metadata([(key, "value")], None, "") == [(key, "value")]
 
 
 @given(free_keys, st.text(min_size=1, max_size=5).filter(lambda value: any(not " " <= each <= "~" for each in value)))
 def test_a_value_that_no_transport_takes_is_refused_by_its_key(key: str, value: str) -> None:
     with pytest.raises(InvalidMetadata) as refused:
-        forwarded_metadata([("x-fine", "fine"), (key, value)], "pat")
+        forwarded_metadata([("x-fine", "fine"), (key, value)], "pat", PEER)
     assert refused.value.metadata == {"key": key}
 
 
 @given(reserved_keys, st.text(max_size=5))
 def test_what_is_dropped_may_have_any_value(key: str, value: str) -> None:
-    assert forwarded_metadata([(key, value)], None) == []
+    assert forwarded_metadata([(key, value)], None, "") == []
+
+
+@pytest.mark.parametrize(
+    ("peer", "address"),
+    [
+        ("ipv4:203.0.113.7:50123", "203.0.113.7"),
+        ("ipv6:%5B2001:db8::7%5D:50123", "2001:db8::7"),
+        ("ipv6:[::1]:50123", "::1"),
+        ("ipv6:%5Bfe80::7%25eth0%5D:50123", "fe80::7%eth0"),
+    ],
+)
+def test_the_backend_learns_the_callers_address_without_the_port(peer: str, address: str) -> None:
+    assert forwarded_metadata([], None, peer) == [("x-forwarded-for", address)]
+
+
+@pytest.mark.parametrize("peer", ["", "unknown", "unix:", "unix:/run/door.sock", "unix-abstract:a:1", "ipv4:"])
+def test_a_caller_without_an_address_has_none(peer: str) -> None:
+    assert forwarded_metadata([("x-forwarded-for", "10.0.0.1")], None, peer) == []

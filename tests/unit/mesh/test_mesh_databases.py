@@ -7,15 +7,31 @@ from collections.abc import Callable, Iterator
 import psycopg
 import pytest
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
-from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, bindparam, insert, select, text, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Insert,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    bindparam,
+    insert,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.exc import IntegrityError
 
 from mesh.database import Database, DatabaseUnavailable
 from mesh.idempotency import IdempotencyTable
+from mesh.statements import DriverStatement
 
 METADATA = MetaData()
 NUMBERS = Table("numbers", METADATA, Column("name", String(20), primary_key=True), Column("value", Integer))
 IDEMPOTENCY = IdempotencyTable(METADATA)
 GET = select(NUMBERS.c.value).where(NUMBERS.c.name == bindparam("key")).with_for_update()
+ADD_AGAIN = DriverStatement(insert(NUMBERS).values(name=bindparam("name"), value=bindparam("value")))
 ADD = update(NUMBERS).where(NUMBERS.c.name == bindparam("key")).values(value=NUMBERS.c.value + 1)
 
 
@@ -76,6 +92,19 @@ def test_the_same_request_sent_many_times_at_once_has_one_effect(database: Datab
 
     assert {answer.value for answer in asyncio.run(story())} == {1}
     assert database.read_here(value) == 1
+
+
+@pytest.mark.parametrize(
+    "add_again", [Connection.execute, lambda connection, _, row: ADD_AGAIN.execute(connection, row)]
+)
+def test_what_a_database_refuses_is_told_without_the_values(
+    database: Database, add_again: Callable[[Connection, Insert, dict[str, object]], object]
+) -> None:
+    """Errors that nobody foresaw go to the log whole."""
+    with pytest.raises(IntegrityError) as caught:
+        database.run_here(lambda connection: add_again(connection, insert(NUMBERS), {"name": "a", "value": 4711}))
+    assert "INSERT INTO numbers" in str(caught.value)
+    assert "4711" not in str(caught.value)
 
 
 def test_a_reading_unit_sees_one_state_and_cannot_write(database: Database) -> None:

@@ -10,7 +10,7 @@ from typing import IO
 
 import pytest
 
-from mesh.lifecycle import forever
+from mesh.lifecycle import forever, working
 
 PATIENCE_SECONDS = 20
 SERVICE = """
@@ -228,5 +228,24 @@ def test_a_worker_that_is_cancelled_in_the_moment_it_is_woken_ends() -> None:
         done, _ = await asyncio.wait([worker], timeout=0.5)
         worker.cancel()
         assert done
+
+    asyncio.run(story())
+
+
+def test_work_goes_on_beside_what_is_done_and_ends_with_it() -> None:
+    async def story() -> None:
+        begun, ended = asyncio.Event(), asyncio.Event()
+
+        async def work() -> None:
+            try:
+                begun.set()
+                await asyncio.Event().wait()
+            finally:
+                ended.set()
+
+        async with working(work()):
+            await begun.wait()
+            assert not ended.is_set()
+        assert ended.is_set()
 
     asyncio.run(story())

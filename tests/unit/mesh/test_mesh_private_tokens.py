@@ -137,26 +137,45 @@ def test_keys_are_fetched_by_the_first_token_and_then_kept() -> None:
     play(story)
 
 
-def test_keys_are_fetched_again_once_they_are_old() -> None:
+def test_keys_are_fetched_again_once_they_are_not_fresh() -> None:
     async def story(auth_server: AuthServer, verifier: PrivateTokenVerifier) -> None:
         await verifier.verify(token())
-        auth_server.now += 300
+        auth_server.now += 30
         await verifier.verify(token(now=auth_server.now))
         assert auth_server.fetches == 1
         auth_server.now += 1
-        await verifier.verify(token(now=auth_server.now))
+        for _ in range(3):
+            await verifier.verify(token(now=auth_server.now))
         assert auth_server.fetches == 2
 
     play(story)
 
 
-def test_a_key_that_is_no_longer_published_verifies_nothing_once_keys_are_fetched_again() -> None:
+def test_a_withdrawn_key_verifies_nothing_after_thirty_seconds() -> None:
     async def story(auth_server: AuthServer, verifier: PrivateTokenVerifier) -> None:
         await verifier.verify(token())
         auth_server.published = [NEW_KEY]
-        auth_server.now += 301
+        auth_server.now += 31
         with pytest.raises(InvalidPrivateToken):
             await verifier.verify(token(now=auth_server.now))
+
+    play(story)
+
+
+def test_while_the_auth_server_is_down_known_keys_verify_until_they_are_five_minutes_old() -> None:
+    async def story(auth_server: AuthServer, verifier: PrivateTokenVerifier) -> None:
+        await verifier.verify(token())
+        auth_server.up = False
+        for seconds, fetches in ((31, 2), (5, 2), (264, 3)):
+            auth_server.now += seconds
+            for _ in range(3):
+                assert await verifier.verify(token(now=auth_server.now)) == CALLER
+            assert auth_server.fetches == fetches
+        auth_server.now += 1
+        with pytest.raises(KeysDown):
+            await verifier.verify(token(now=auth_server.now))
+        auth_server.up = True
+        assert await verifier.verify(token(now=auth_server.now)) == CALLER
 
     play(story)
 

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from mesh.config import ConfigError
+from mesh import tls
+from mesh.config import ChannelConfig, ConfigError
 from tests.unit.mesh.echo_servers import ECHO, UNARY, calling, echo, echo_server, failure, server_config, started, unary
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -57,6 +58,17 @@ def test_a_missing_certificate_is_refused(certificates: Path, tmp_path: Path) ->
     asyncio.run(story())
 
 
+def test_a_tls_key_that_others_can_read_is_refused(certificates: Path, tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    key.write_bytes((certificates / "backend-key.pem").read_bytes())
+    key.chmod(0o644)
+    config = msgspec.structs.replace(server_config(certificates), private_key=key)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        tls.server_credentials(config)
+    with pytest.raises(ConfigError, match="chmod 600"):
+        tls.channel_credentials(ChannelConfig(target="localhost:1", ca=config.certificate, private_key=key))
+
+
 async def check(channel: grpc.aio.Channel, service: str) -> int:
     stub = health_pb2_grpc.HealthStub(channel)
     answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))
@@ -72,6 +84,18 @@ def test_health_is_told_for_the_server_and_for_each_service(certificates: Path) 
             assert [await check(channel, service) for service in ("", ECHO)] == [SERVING, SERVING]
             unknown = await failure(check(channel, "test.v1.Other"))
             assert unknown.code() is grpc.StatusCode.NOT_FOUND
+
+    asyncio.run(story())
+
+
+def test_health_is_told_for_whatever_else_has_a_name(certificates: Path) -> None:
+    async def story() -> None:
+        server = echo_server(server_config(certificates), unary())
+        async with started(server), calling(server, certificates) as channel:
+            for serving, status in ((False, NOT_SERVING), (True, SERVING), (False, NOT_SERVING)):
+                await server.report("test.Thing", serving=serving)
+                assert await check(channel, "test.Thing") == status
+                assert await check(channel, "") == SERVING
 
     asyncio.run(story())
 

@@ -1,12 +1,8 @@
 """A database that the first version made, with rows in it, is brought to the schema of this one."""
 
 from collections.abc import Iterator
-from importlib import resources
 
 import pytest
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from mesh.config import ConfigError
@@ -14,6 +10,7 @@ from mesh.database import Database
 from mesh.migrations import require_current, upgrade
 from payments.store.events import count_events, list_events
 from payments.store.payments import get_payment
+from tests.databases import upgrade_to
 from tests.unit.payments.payments_world import World, yen
 
 # As the first version left them: id, partner, state, captured, refunded, when it last changed.
@@ -23,15 +20,6 @@ PAYMENTS = (
     ("pay_4", "ptn_a", "REFUNDED", 70, 70, 20),
     ("pay_3", "ptn_a", "CANCELED", 0, 0, 20),
 )
-
-
-def upgrade_to(connection: Connection, revision: str) -> None:
-    with resources.as_file(resources.files("payments").joinpath("migrations")) as folder:
-        scripts = ScriptDirectory(str(folder), version_locations=[str(folder)])
-    steps = scripts._upgrade_revs  # noqa: SLF001 - what Alembic's own `upgrade` command calls
-    with EnvironmentContext(Config(), scripts, fn=lambda current, _: steps(revision, current)) as environment:
-        environment.configure(connection=connection, transactional_ddl=True)
-        environment.run_migrations()
 
 
 def fill(connection: Connection) -> None:
@@ -51,7 +39,7 @@ def fill(connection: Connection) -> None:
 @pytest.fixture
 def first_version(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
-    database.run_here(lambda connection: upgrade_to(connection, "0001"))
+    database.run_here(lambda connection: upgrade_to(connection, "payments", "0001"))
     database.run_here(fill)
     yield database
     database.close()

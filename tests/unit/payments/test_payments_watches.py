@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from mesh.errors import Code
-from payments.servicers.watches import ServerStopping, TooManyWatches, Watch, Watches
+from mesh.errors import Code, ServerStopping
+from payments.servicers.watches import TooManyWatches, Watch, Watches
 from tests.unit.payments.payments_world import World, yen
 
 MOST = 30

@@ -5,7 +5,7 @@ import warnings
 
 from sekisho.auth.v1 import client_registration_service_pb2 as sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.83.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -46,6 +46,21 @@ class ClientRegistrationServiceStub:
                 request_serializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.GetClientRequest.SerializeToString,
                 response_deserializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.Client.FromString,
                 _registered_method=True)
+        self.ListClients = channel.unary_unary(
+                '/sekisho.auth.v1.ClientRegistrationService/ListClients',
+                request_serializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.ListClientsRequest.SerializeToString,
+                response_deserializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.ListClientsResponse.FromString,
+                _registered_method=True)
+        self.UpdateClient = channel.unary_unary(
+                '/sekisho.auth.v1.ClientRegistrationService/UpdateClient',
+                request_serializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.UpdateClientRequest.SerializeToString,
+                response_deserializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.Client.FromString,
+                _registered_method=True)
+        self.DeleteClient = channel.unary_unary(
+                '/sekisho.auth.v1.ClientRegistrationService/DeleteClient',
+                request_serializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.DeleteClientRequest.SerializeToString,
+                response_deserializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.DeleteClientResponse.FromString,
+                _registered_method=True)
         self.RotateClientSecret = channel.unary_unary(
                 '/sekisho.auth.v1.ClientRegistrationService/RotateClientSecret',
                 request_serializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.RotateClientSecretRequest.SerializeToString,
@@ -66,7 +81,8 @@ class ClientRegistrationServiceServicer:
 
         Errors: INVALID_ARGUMENT `INVALID_SOFTWARE_STATEMENT` (forged, expired, not for this server), `INVALID_SCOPE`
         (beyond the platform's ceiling) or `INVALID_CLIENT_METADATA`; PERMISSION_DENIED `UNAPPROVED_SOFTWARE_STATEMENT`
-        (of another platform); ALREADY_EXISTS `SOFTWARE_STATEMENT_USED`.
+        (of another platform, or of a partner that is blocked); ALREADY_EXISTS `SOFTWARE_STATEMENT_USED`; RESOURCE_EXHAUSTED
+        `CLIENT_QUOTA_EXCEEDED` (the platform has as many clients as it may).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -81,12 +97,41 @@ class ClientRegistrationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def RotateClientSecret(self, request, context):
-        """Replaces the secret of one client of the caller's platform. The old secret stops working at once. Tokens taken with
-        it are exchanged no more: they end as soon as a gateway asks for them again, by default within 30 seconds. Each call
-        makes a new secret.
+    def ListClients(self, request, context):
+        """Lists the clients of the caller's platform, the newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateClient(self, request, context):
+        """Changes name and scope of one of the platform's registered clients (RFC 7592 §2.2): both are replaced by what is sent.
+        A scope that takes something away ends the client's tokens.
+
+        Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_SCOPE` or `INVALID_CLIENT_METADATA`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteClient(self, request, context):
+        """Deletes one of the platform's registered clients (RFC 7592 §2.3) and ends its tokens. Its software statement stays
+        used.
 
         Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RotateClientSecret(self, request, context):
+        """Gives one client of the caller's platform a new secret. Each call makes a new one.
+
+        Without `old_secret_expires_at` the old secret stops working at once, and the tokens taken with it end: within a second
+        no gateway accepts them. With it, the old secret works beside the new one until then, and no token ends. At most two
+        secrets work at a time; the oldest of three goes at once.
+
+        Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_REQUEST` (a time that is past, or more than 30 days away).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -104,6 +149,21 @@ def add_ClientRegistrationServiceServicer_to_server(servicer, server):
                     servicer.GetClient,
                     request_deserializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.GetClientRequest.FromString,
                     response_serializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.Client.SerializeToString,
+            ),
+            'ListClients': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListClients,
+                    request_deserializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.ListClientsRequest.FromString,
+                    response_serializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.ListClientsResponse.SerializeToString,
+            ),
+            'UpdateClient': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateClient,
+                    request_deserializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.UpdateClientRequest.FromString,
+                    response_serializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.Client.SerializeToString,
+            ),
+            'DeleteClient': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteClient,
+                    request_deserializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.DeleteClientRequest.FromString,
+                    response_serializer=sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.DeleteClientResponse.SerializeToString,
             ),
             'RotateClientSecret': grpc.unary_unary_rpc_method_handler(
                     servicer.RotateClientSecret,
@@ -167,6 +227,87 @@ class ClientRegistrationService:
             '/sekisho.auth.v1.ClientRegistrationService/GetClient',
             sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.GetClientRequest.SerializeToString,
             sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.Client.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListClients(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sekisho.auth.v1.ClientRegistrationService/ListClients',
+            sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.ListClientsRequest.SerializeToString,
+            sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.ListClientsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateClient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sekisho.auth.v1.ClientRegistrationService/UpdateClient',
+            sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.UpdateClientRequest.SerializeToString,
+            sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.Client.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteClient(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sekisho.auth.v1.ClientRegistrationService/DeleteClient',
+            sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.DeleteClientRequest.SerializeToString,
+            sekisho_dot_auth_dot_v1_dot_client__registration__service__pb2.DeleteClientResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,19 +43,36 @@ class ClientRegistrationServiceStub:
 
     Errors: INVALID_ARGUMENT `INVALID_SOFTWARE_STATEMENT` (forged, expired, not for this server), `INVALID_SCOPE`
     (beyond the platform's ceiling) or `INVALID_CLIENT_METADATA`; PERMISSION_DENIED `UNAPPROVED_SOFTWARE_STATEMENT`
-    (of another platform); ALREADY_EXISTS `SOFTWARE_STATEMENT_USED`.
+    (of another platform, or of a partner that is blocked); ALREADY_EXISTS `SOFTWARE_STATEMENT_USED`; RESOURCE_EXHAUSTED
+    `CLIENT_QUOTA_EXCEEDED` (the platform has as many clients as it may).
     """
     GetClient: _grpc.UnaryUnaryMultiCallable[_client_registration_service_pb2.GetClientRequest, _client_registration_service_pb2.Client]
     """Gets one client of the caller's platform.
 
     Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
     """
-    RotateClientSecret: _grpc.UnaryUnaryMultiCallable[_client_registration_service_pb2.RotateClientSecretRequest, _client_registration_service_pb2.RotateClientSecretResponse]
-    """Replaces the secret of one client of the caller's platform. The old secret stops working at once. Tokens taken with
-    it are exchanged no more: they end as soon as a gateway asks for them again, by default within 30 seconds. Each call
-    makes a new secret.
+    ListClients: _grpc.UnaryUnaryMultiCallable[_client_registration_service_pb2.ListClientsRequest, _client_registration_service_pb2.ListClientsResponse]
+    """Lists the clients of the caller's platform, the newest first."""
+    UpdateClient: _grpc.UnaryUnaryMultiCallable[_client_registration_service_pb2.UpdateClientRequest, _client_registration_service_pb2.Client]
+    """Changes name and scope of one of the platform's registered clients (RFC 7592 §2.2): both are replaced by what is sent.
+    A scope that takes something away ends the client's tokens.
+
+    Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_SCOPE` or `INVALID_CLIENT_METADATA`.
+    """
+    DeleteClient: _grpc.UnaryUnaryMultiCallable[_client_registration_service_pb2.DeleteClientRequest, _client_registration_service_pb2.DeleteClientResponse]
+    """Deletes one of the platform's registered clients (RFC 7592 §2.3) and ends its tokens. Its software statement stays
+    used.
 
     Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
+    """
+    RotateClientSecret: _grpc.UnaryUnaryMultiCallable[_client_registration_service_pb2.RotateClientSecretRequest, _client_registration_service_pb2.RotateClientSecretResponse]
+    """Gives one client of the caller's platform a new secret. Each call makes a new one.
+
+    Without `old_secret_expires_at` the old secret stops working at once, and the tokens taken with it end: within a second
+    no gateway accepts them. With it, the old secret works beside the new one until then, and no token ends. At most two
+    secrets work at a time; the oldest of three goes at once.
+
+    Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_REQUEST` (a time that is past, or more than 30 days away).
     """
 
 @_typing.type_check_only
@@ -73,19 +90,36 @@ class ClientRegistrationServiceAsyncStub(ClientRegistrationServiceStub):
 
     Errors: INVALID_ARGUMENT `INVALID_SOFTWARE_STATEMENT` (forged, expired, not for this server), `INVALID_SCOPE`
     (beyond the platform's ceiling) or `INVALID_CLIENT_METADATA`; PERMISSION_DENIED `UNAPPROVED_SOFTWARE_STATEMENT`
-    (of another platform); ALREADY_EXISTS `SOFTWARE_STATEMENT_USED`.
+    (of another platform, or of a partner that is blocked); ALREADY_EXISTS `SOFTWARE_STATEMENT_USED`; RESOURCE_EXHAUSTED
+    `CLIENT_QUOTA_EXCEEDED` (the platform has as many clients as it may).
     """
     GetClient: _aio.UnaryUnaryMultiCallable[_client_registration_service_pb2.GetClientRequest, _client_registration_service_pb2.Client]  # type: ignore[assignment]
     """Gets one client of the caller's platform.
 
     Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
     """
-    RotateClientSecret: _aio.UnaryUnaryMultiCallable[_client_registration_service_pb2.RotateClientSecretRequest, _client_registration_service_pb2.RotateClientSecretResponse]  # type: ignore[assignment]
-    """Replaces the secret of one client of the caller's platform. The old secret stops working at once. Tokens taken with
-    it are exchanged no more: they end as soon as a gateway asks for them again, by default within 30 seconds. Each call
-    makes a new secret.
+    ListClients: _aio.UnaryUnaryMultiCallable[_client_registration_service_pb2.ListClientsRequest, _client_registration_service_pb2.ListClientsResponse]  # type: ignore[assignment]
+    """Lists the clients of the caller's platform, the newest first."""
+    UpdateClient: _aio.UnaryUnaryMultiCallable[_client_registration_service_pb2.UpdateClientRequest, _client_registration_service_pb2.Client]  # type: ignore[assignment]
+    """Changes name and scope of one of the platform's registered clients (RFC 7592 §2.2): both are replaced by what is sent.
+    A scope that takes something away ends the client's tokens.
+
+    Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_SCOPE` or `INVALID_CLIENT_METADATA`.
+    """
+    DeleteClient: _aio.UnaryUnaryMultiCallable[_client_registration_service_pb2.DeleteClientRequest, _client_registration_service_pb2.DeleteClientResponse]  # type: ignore[assignment]
+    """Deletes one of the platform's registered clients (RFC 7592 §2.3) and ends its tokens. Its software statement stays
+    used.
 
     Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
+    """
+    RotateClientSecret: _aio.UnaryUnaryMultiCallable[_client_registration_service_pb2.RotateClientSecretRequest, _client_registration_service_pb2.RotateClientSecretResponse]  # type: ignore[assignment]
+    """Gives one client of the caller's platform a new secret. Each call makes a new one.
+
+    Without `old_secret_expires_at` the old secret stops working at once, and the tokens taken with it end: within a second
+    no gateway accepts them. With it, the old secret works beside the new one until then, and no token ends. At most two
+    secrets work at a time; the oldest of three goes at once.
+
+    Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_REQUEST` (a time that is past, or more than 30 days away).
     """
 
 class ClientRegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -106,7 +140,8 @@ class ClientRegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
 
         Errors: INVALID_ARGUMENT `INVALID_SOFTWARE_STATEMENT` (forged, expired, not for this server), `INVALID_SCOPE`
         (beyond the platform's ceiling) or `INVALID_CLIENT_METADATA`; PERMISSION_DENIED `UNAPPROVED_SOFTWARE_STATEMENT`
-        (of another platform); ALREADY_EXISTS `SOFTWARE_STATEMENT_USED`.
+        (of another platform, or of a partner that is blocked); ALREADY_EXISTS `SOFTWARE_STATEMENT_USED`; RESOURCE_EXHAUSTED
+        `CLIENT_QUOTA_EXCEEDED` (the platform has as many clients as it may).
         """
 
     @_abc_1.abstractmethod
@@ -121,16 +156,50 @@ class ClientRegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
         """
 
     @_abc_1.abstractmethod
+    def ListClients(
+        self,
+        request: _client_registration_service_pb2.ListClientsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_registration_service_pb2.ListClientsResponse, _abc.Awaitable[_client_registration_service_pb2.ListClientsResponse]]:
+        """Lists the clients of the caller's platform, the newest first."""
+
+    @_abc_1.abstractmethod
+    def UpdateClient(
+        self,
+        request: _client_registration_service_pb2.UpdateClientRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_registration_service_pb2.Client, _abc.Awaitable[_client_registration_service_pb2.Client]]:
+        """Changes name and scope of one of the platform's registered clients (RFC 7592 §2.2): both are replaced by what is sent.
+        A scope that takes something away ends the client's tokens.
+
+        Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_SCOPE` or `INVALID_CLIENT_METADATA`.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteClient(
+        self,
+        request: _client_registration_service_pb2.DeleteClientRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_client_registration_service_pb2.DeleteClientResponse, _abc.Awaitable[_client_registration_service_pb2.DeleteClientResponse]]:
+        """Deletes one of the platform's registered clients (RFC 7592 §2.3) and ends its tokens. Its software statement stays
+        used.
+
+        Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
+        """
+
+    @_abc_1.abstractmethod
     def RotateClientSecret(
         self,
         request: _client_registration_service_pb2.RotateClientSecretRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_client_registration_service_pb2.RotateClientSecretResponse, _abc.Awaitable[_client_registration_service_pb2.RotateClientSecretResponse]]:
-        """Replaces the secret of one client of the caller's platform. The old secret stops working at once. Tokens taken with
-        it are exchanged no more: they end as soon as a gateway asks for them again, by default within 30 seconds. Each call
-        makes a new secret.
+        """Gives one client of the caller's platform a new secret. Each call makes a new one.
 
-        Errors: NOT_FOUND `CLIENT_NOT_FOUND`.
+        Without `old_secret_expires_at` the old secret stops working at once, and the tokens taken with it end: within a second
+        no gateway accepts them. With it, the old secret works beside the new one until then, and no token ends. At most two
+        secrets work at a time; the oldest of three goes at once.
+
+        Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_REQUEST` (a time that is past, or more than 30 days away).
         """
 
 def add_ClientRegistrationServiceServicer_to_server(servicer: ClientRegistrationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

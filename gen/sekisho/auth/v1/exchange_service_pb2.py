@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sekisho.access.v1 import access_pb2 as sekisho_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&sekisho/auth/v1/exchange_service.proto\x12\x0fsekisho.auth.v1\x1a\x1esekisho/access/v1/access.proto\"o\n\x14\x45xchangeTokenRequest\x12\x12\n\ngrant_type\x18\x01 \x01(\t\x12\x15\n\rsubject_token\x18\x02 \x01(\t\x12\x1a\n\x12subject_token_type\x18\x03 \x01(\t\x12\x10\n\x08\x61udience\x18\x04 \x01(\t\"\x91\x02\n\x15\x45xchangeTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x19\n\x11issued_token_type\x18\x02 \x01(\t\x12\x12\n\ntoken_type\x18\x03 \x01(\t\x12\x12\n\nexpires_in\x18\x04 \x01(\x03\x12\r\n\x05scope\x18\x05 \x01(\t\x12 \n\x18subject_token_expires_in\x18\x06 \x01(\x03\x12\x11\n\tclient_id\x18\x07 \x01(\t\x12\x32\n\x0b\x63lient_type\x18\x08 \x01(\x0e\x32\x1d.sekisho.access.v1.ClientType\x12\x13\n\x0bplatform_id\x18\t \x01(\t\x12\x12\n\npartner_id\x18\n \x01(\t2v\n\x0f\x45xchangeService\x12\x63\n\rExchangeToken\x12%.sekisho.auth.v1.ExchangeTokenRequest\x1a&.sekisho.auth.v1.ExchangeTokenResponse\"\x03\x90\x02\x01\x42g\n\x13\x64\x65v.sekisho.auth.v1B\x14\x45xchangeServiceProtoP\x01Z8github.com/sekisho/sekisho/gen/go/sekisho/auth/v1;authv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&sekisho/auth/v1/exchange_service.proto\x12\x0fsekisho.auth.v1\x1a\x1esekisho/access/v1/access.proto\"\x8c\x01\n\x14\x45xchangeTokenRequest\x12\x12\n\ngrant_type\x18\x01 \x01(\t\x12\x15\n\rsubject_token\x18\x02 \x01(\t\x12\x1a\n\x12subject_token_type\x18\x03 \x01(\t\x12\x10\n\x08\x61udience\x18\x04 \x01(\t\x12\x1b\n\x13revocation_position\x18\x05 \x01(\x03\"\xae\x02\n\x15\x45xchangeTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x19\n\x11issued_token_type\x18\x02 \x01(\t\x12\x12\n\ntoken_type\x18\x03 \x01(\t\x12\x12\n\nexpires_in\x18\x04 \x01(\x03\x12\r\n\x05scope\x18\x05 \x01(\t\x12 \n\x18subject_token_expires_in\x18\x06 \x01(\x03\x12\x11\n\tclient_id\x18\x07 \x01(\t\x12\x32\n\x0b\x63lient_type\x18\x08 \x01(\x0e\x32\x1d.sekisho.access.v1.ClientType\x12\x13\n\x0bplatform_id\x18\t \x01(\t\x12\x12\n\npartner_id\x18\n \x01(\t\x12\x1b\n\x13revocation_position\x18\x0b \x01(\x03\x32v\n\x0f\x45xchangeService\x12\x63\n\rExchangeToken\x12%.sekisho.auth.v1.ExchangeTokenRequest\x1a&.sekisho.auth.v1.ExchangeTokenResponse\"\x03\x90\x02\x01\x42g\n\x13\x64\x65v.sekisho.auth.v1B\x14\x45xchangeServiceProtoP\x01Z8github.com/sekisho/sekisho/gen/go/sekisho/auth/v1;authv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,10 +35,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['DESCRIPTOR']._serialized_options = b'\n\023dev.sekisho.auth.v1B\024ExchangeServiceProtoP\001Z8github.com/sekisho/sekisho/gen/go/sekisho/auth/v1;authv1'
   _globals['_EXCHANGESERVICE'].methods_by_name['ExchangeToken']._loaded_options = None
   _globals['_EXCHANGESERVICE'].methods_by_name['ExchangeToken']._serialized_options = b'\220\002\001'
-  _globals['_EXCHANGETOKENREQUEST']._serialized_start=91
-  _globals['_EXCHANGETOKENREQUEST']._serialized_end=202
-  _globals['_EXCHANGETOKENRESPONSE']._serialized_start=205
-  _globals['_EXCHANGETOKENRESPONSE']._serialized_end=478
-  _globals['_EXCHANGESERVICE']._serialized_start=480
-  _globals['_EXCHANGESERVICE']._serialized_end=598
+  _globals['_EXCHANGETOKENREQUEST']._serialized_start=92
+  _globals['_EXCHANGETOKENREQUEST']._serialized_end=232
+  _globals['_EXCHANGETOKENRESPONSE']._serialized_start=235
+  _globals['_EXCHANGETOKENRESPONSE']._serialized_end=537
+  _globals['_EXCHANGESERVICE']._serialized_start=539
+  _globals['_EXCHANGESERVICE']._serialized_end=657
 # @@protoc_insertion_point(module_scope)

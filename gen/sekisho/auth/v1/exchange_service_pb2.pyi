@@ -27,6 +27,7 @@ class ExchangeTokenRequest(_message.Message):
     SUBJECT_TOKEN_FIELD_NUMBER: _builtins.int
     SUBJECT_TOKEN_TYPE_FIELD_NUMBER: _builtins.int
     AUDIENCE_FIELD_NUMBER: _builtins.int
+    REVOCATION_POSITION_FIELD_NUMBER: _builtins.int
     grant_type: _builtins.str
     """Required. `urn:ietf:params:oauth:grant-type:token-exchange`."""
     subject_token: _builtins.str
@@ -35,6 +36,10 @@ class ExchangeTokenRequest(_message.Message):
     """Required. `urn:ietf:params:oauth:token-type:access_token`."""
     audience: _builtins.str
     """Required. The backend that will receive the private access token."""
+    revocation_position: _builtins.int
+    """The position of the revocation feed that the gateway has come to. An answer is never older than that. 0 if it knows
+    none.
+    """
     def __init__(
         self,
         *,
@@ -42,10 +47,11 @@ class ExchangeTokenRequest(_message.Message):
         subject_token: _builtins.str = ...,
         subject_token_type: _builtins.str = ...,
         audience: _builtins.str = ...,
+        revocation_position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "grant_type", b"grant_type", "subject_token", b"subject_token", "subject_token_type", b"subject_token_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "grant_type", b"grant_type", "revocation_position", b"revocation_position", "subject_token", b"subject_token", "subject_token_type", b"subject_token_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -67,6 +73,7 @@ class ExchangeTokenResponse(_message.Message):
     CLIENT_TYPE_FIELD_NUMBER: _builtins.int
     PLATFORM_ID_FIELD_NUMBER: _builtins.int
     PARTNER_ID_FIELD_NUMBER: _builtins.int
+    REVOCATION_POSITION_FIELD_NUMBER: _builtins.int
     access_token: _builtins.str
     """The private access token, a JWT."""
     issued_token_type: _builtins.str
@@ -87,6 +94,8 @@ class ExchangeTokenResponse(_message.Message):
     """The platform that owns the client. Empty for clients of the payment company itself."""
     partner_id: _builtins.str
     """The Partner ID that the client acts for. Empty unless the type is PARTNER."""
+    revocation_position: _builtins.int
+    """The position of the revocation feed that this answer holds at. It may be kept unless the gateway has come further."""
     def __init__(
         self,
         *,
@@ -100,10 +109,11 @@ class ExchangeTokenResponse(_message.Message):
         client_type: _access_pb2.ClientType.ValueType = ...,
         platform_id: _builtins.str = ...,
         partner_id: _builtins.str = ...,
+        revocation_position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "client_id", b"client_id", "client_type", b"client_type", "expires_in", b"expires_in", "issued_token_type", b"issued_token_type", "partner_id", b"partner_id", "platform_id", b"platform_id", "scope", b"scope", "subject_token_expires_in", b"subject_token_expires_in", "token_type", b"token_type"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "client_id", b"client_id", "client_type", b"client_type", "expires_in", b"expires_in", "issued_token_type", b"issued_token_type", "partner_id", b"partner_id", "platform_id", b"platform_id", "revocation_position", b"revocation_position", "scope", b"scope", "subject_token_expires_in", b"subject_token_expires_in", "token_type", b"token_type"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -5,7 +5,7 @@ import warnings
 
 from sekisho.auth.v1 import exchange_service_pb2 as sekisho_dot_auth_dot_v1_dot_exchange__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.83.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -50,7 +50,8 @@ class ExchangeServiceServicer:
         """Exchanges an access token for a private access token that one backend accepts.
 
         Errors: UNAUTHENTICATED `INVALID_TOKEN` (garbage, expired or revoked), INVALID_ARGUMENT `INVALID_TARGET` (unknown
-        audience) or `UNSUPPORTED_GRANT_TYPE`.
+        audience) or `UNSUPPORTED_GRANT_TYPE`; UNAVAILABLE `REPLICA_BEHIND` (this server can't learn what the caller knows to
+        be revoked).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -37,7 +37,8 @@ class ExchangeServiceStub:
     """Exchanges an access token for a private access token that one backend accepts.
 
     Errors: UNAUTHENTICATED `INVALID_TOKEN` (garbage, expired or revoked), INVALID_ARGUMENT `INVALID_TARGET` (unknown
-    audience) or `UNSUPPORTED_GRANT_TYPE`.
+    audience) or `UNSUPPORTED_GRANT_TYPE`; UNAVAILABLE `REPLICA_BEHIND` (this server can't learn what the caller knows to
+    be revoked).
     """
 
 @_typing.type_check_only
@@ -49,7 +50,8 @@ class ExchangeServiceAsyncStub(ExchangeServiceStub):
     """Exchanges an access token for a private access token that one backend accepts.
 
     Errors: UNAUTHENTICATED `INVALID_TOKEN` (garbage, expired or revoked), INVALID_ARGUMENT `INVALID_TARGET` (unknown
-    audience) or `UNSUPPORTED_GRANT_TYPE`.
+    audience) or `UNSUPPORTED_GRANT_TYPE`; UNAVAILABLE `REPLICA_BEHIND` (this server can't learn what the caller knows to
+    be revoked).
     """
 
 class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -64,7 +66,8 @@ class ExchangeServiceServicer(metaclass=_abc_1.ABCMeta):
         """Exchanges an access token for a private access token that one backend accepts.
 
         Errors: UNAUTHENTICATED `INVALID_TOKEN` (garbage, expired or revoked), INVALID_ARGUMENT `INVALID_TARGET` (unknown
-        audience) or `UNSUPPORTED_GRANT_TYPE`.
+        audience) or `UNSUPPORTED_GRANT_TYPE`; UNAVAILABLE `REPLICA_BEHIND` (this server can't learn what the caller knows to
+        be revoked).
         """
 
 def add_ExchangeServiceServicer_to_server(servicer: ExchangeServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from sekisho.access.v1 import access_pb2 as _access_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -85,3 +86,142 @@ class IssueTokenResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IssueTokenResponse: _TypeAlias = IssueTokenResponse  # noqa: Y015
+
+@_typing.final
+class RevokeTokenRequest(_message.Message):
+    """Asks that an access token be revoked (RFC 7009 §2.1)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_SECRET_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """Required. The access token."""
+    client_id: _builtins.str
+    """Required. The id of the client that it was issued to."""
+    client_secret: _builtins.str
+    """Required. That client's secret."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+        client_secret: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_secret", b"client_secret", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeTokenRequest: _TypeAlias = RevokeTokenRequest  # noqa: Y015
+
+@_typing.final
+class RevokeTokenResponse(_message.Message):
+    """Says that the token is good no more (RFC 7009 §2.2), or never was."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeTokenResponse: _TypeAlias = RevokeTokenResponse  # noqa: Y015
+
+@_typing.final
+class IntrospectTokenRequest(_message.Message):
+    """Asks about an access token (RFC 7662 §2.1)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TOKEN_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    CLIENT_SECRET_FIELD_NUMBER: _builtins.int
+    token: _builtins.str
+    """Required. The access token."""
+    client_id: _builtins.str
+    """Required. The id of the client that asks."""
+    client_secret: _builtins.str
+    """Required. That client's secret."""
+    def __init__(
+        self,
+        *,
+        token: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+        client_secret: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_secret", b"client_secret", "token", b"token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntrospectTokenRequest: _TypeAlias = IntrospectTokenRequest  # noqa: Y015
+
+@_typing.final
+class IntrospectTokenResponse(_message.Message):
+    """What an access token is (RFC 7662 §2.2)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    CLIENT_ID_FIELD_NUMBER: _builtins.int
+    TOKEN_TYPE_FIELD_NUMBER: _builtins.int
+    EXP_FIELD_NUMBER: _builtins.int
+    SUB_FIELD_NUMBER: _builtins.int
+    ISS_FIELD_NUMBER: _builtins.int
+    JTI_FIELD_NUMBER: _builtins.int
+    CLIENT_TYPE_FIELD_NUMBER: _builtins.int
+    PLATFORM_ID_FIELD_NUMBER: _builtins.int
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    active: _builtins.bool
+    """Whether the token is good now, and the caller may know. If not, nothing else is set."""
+    scope: _builtins.str
+    """The space-delimited scopes of the token."""
+    client_id: _builtins.str
+    """The client that it was issued to."""
+    token_type: _builtins.str
+    """Always `Bearer`."""
+    exp: _builtins.int
+    """When it expires, in seconds since the epoch."""
+    sub: _builtins.str
+    """The same as the client: there is no user."""
+    iss: _builtins.str
+    """The auth server that issued it."""
+    jti: _builtins.str
+    """The token's id."""
+    client_type: _access_pb2.ClientType.ValueType
+    """The type of the client."""
+    platform_id: _builtins.str
+    """The platform that owns the client. Empty for clients of the payment company itself."""
+    partner_id: _builtins.str
+    """The Partner ID that the client acts for. Empty unless the type is PARTNER."""
+    def __init__(
+        self,
+        *,
+        active: _builtins.bool = ...,
+        scope: _builtins.str = ...,
+        client_id: _builtins.str = ...,
+        token_type: _builtins.str = ...,
+        exp: _builtins.int = ...,
+        sub: _builtins.str = ...,
+        iss: _builtins.str = ...,
+        jti: _builtins.str = ...,
+        client_type: _access_pb2.ClientType.ValueType = ...,
+        platform_id: _builtins.str = ...,
+        partner_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "client_id", b"client_id", "client_type", b"client_type", "exp", b"exp", "iss", b"iss", "jti", b"jti", "partner_id", b"partner_id", "platform_id", b"platform_id", "scope", b"scope", "sub", b"sub", "token_type", b"token_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IntrospectTokenResponse: _TypeAlias = IntrospectTokenResponse  # noqa: Y015

@@ -5,7 +5,7 @@ import warnings
 
 from sekisho.auth.v1 import token_service_pb2 as sekisho_dot_auth_dot_v1_dot_token__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.83.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -26,7 +26,12 @@ if _version_not_supported:
 
 
 class TokenServiceStub:
-    """Issues access tokens (RFC 6749).
+    """Issues access tokens (RFC 6749), revokes them (RFC 7009), and says what they are (RFC 7662). Every method is public: the
+    client authenticates with its id and secret.
+
+    Errors of every method: UNAUTHENTICATED `INVALID_CLIENT` (unknown client, wrong secret, or blocked; indistinguishable);
+    RESOURCE_EXHAUSTED `TOO_MANY_FAILURES` (with `google.rpc.RetryInfo`) in its place, once a client or an address has failed
+    often. The right secret passes all the same.
     """
 
     def __init__(self, channel):
@@ -40,19 +45,50 @@ class TokenServiceStub:
                 request_serializer=sekisho_dot_auth_dot_v1_dot_token__service__pb2.IssueTokenRequest.SerializeToString,
                 response_deserializer=sekisho_dot_auth_dot_v1_dot_token__service__pb2.IssueTokenResponse.FromString,
                 _registered_method=True)
+        self.RevokeToken = channel.unary_unary(
+                '/sekisho.auth.v1.TokenService/RevokeToken',
+                request_serializer=sekisho_dot_auth_dot_v1_dot_token__service__pb2.RevokeTokenRequest.SerializeToString,
+                response_deserializer=sekisho_dot_auth_dot_v1_dot_token__service__pb2.RevokeTokenResponse.FromString,
+                _registered_method=True)
+        self.IntrospectToken = channel.unary_unary(
+                '/sekisho.auth.v1.TokenService/IntrospectToken',
+                request_serializer=sekisho_dot_auth_dot_v1_dot_token__service__pb2.IntrospectTokenRequest.SerializeToString,
+                response_deserializer=sekisho_dot_auth_dot_v1_dot_token__service__pb2.IntrospectTokenResponse.FromString,
+                _registered_method=True)
 
 
 class TokenServiceServicer:
-    """Issues access tokens (RFC 6749).
+    """Issues access tokens (RFC 6749), revokes them (RFC 7009), and says what they are (RFC 7662). Every method is public: the
+    client authenticates with its id and secret.
+
+    Errors of every method: UNAUTHENTICATED `INVALID_CLIENT` (unknown client, wrong secret, or blocked; indistinguishable);
+    RESOURCE_EXHAUSTED `TOO_MANY_FAILURES` (with `google.rpc.RetryInfo`) in its place, once a client or an address has failed
+    often. The right secret passes all the same.
     """
 
     def IssueToken(self, request, context):
         """Issues an access token by the client credentials grant (RFC 6749 §4.4).
 
-        Public: the client authenticates with its id and secret. Writes nothing, so it may be repeated at will.
+        Writes nothing, so it may be repeated at will.
 
-        Errors: UNAUTHENTICATED `INVALID_CLIENT` (unknown client or wrong secret, indistinguishable), INVALID_ARGUMENT
-        `UNSUPPORTED_GRANT_TYPE` or `INVALID_SCOPE`.
+        Errors: INVALID_ARGUMENT `UNSUPPORTED_GRANT_TYPE` or `INVALID_SCOPE`.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeToken(self, request, context):
+        """Revokes one of the client's own access tokens (RFC 7009): within a second no gateway accepts it, and calls that go on
+        with it end. A token that is unknown, expired, revoked already or another client's is answered the same, and nothing
+        happens. A client that revokes very many tokens within their lifetime has all its tokens revoked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def IntrospectToken(self, request, context):
+        """Says what an access token is good for (RFC 7662): to its own client, and to the Master Client of its platform. For
+        anyone else, and of a token that is unknown, expired or revoked, the answer is that it is not active, and nothing more.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -66,6 +102,16 @@ def add_TokenServiceServicer_to_server(servicer, server):
                     request_deserializer=sekisho_dot_auth_dot_v1_dot_token__service__pb2.IssueTokenRequest.FromString,
                     response_serializer=sekisho_dot_auth_dot_v1_dot_token__service__pb2.IssueTokenResponse.SerializeToString,
             ),
+            'RevokeToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeToken,
+                    request_deserializer=sekisho_dot_auth_dot_v1_dot_token__service__pb2.RevokeTokenRequest.FromString,
+                    response_serializer=sekisho_dot_auth_dot_v1_dot_token__service__pb2.RevokeTokenResponse.SerializeToString,
+            ),
+            'IntrospectToken': grpc.unary_unary_rpc_method_handler(
+                    servicer.IntrospectToken,
+                    request_deserializer=sekisho_dot_auth_dot_v1_dot_token__service__pb2.IntrospectTokenRequest.FromString,
+                    response_serializer=sekisho_dot_auth_dot_v1_dot_token__service__pb2.IntrospectTokenResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'sekisho.auth.v1.TokenService', rpc_method_handlers)
@@ -75,7 +121,12 @@ def add_TokenServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class TokenService:
-    """Issues access tokens (RFC 6749).
+    """Issues access tokens (RFC 6749), revokes them (RFC 7009), and says what they are (RFC 7662). Every method is public: the
+    client authenticates with its id and secret.
+
+    Errors of every method: UNAUTHENTICATED `INVALID_CLIENT` (unknown client, wrong secret, or blocked; indistinguishable);
+    RESOURCE_EXHAUSTED `TOO_MANY_FAILURES` (with `google.rpc.RetryInfo`) in its place, once a client or an address has failed
+    often. The right secret passes all the same.
     """
 
     @staticmethod
@@ -95,6 +146,60 @@ class TokenService:
             '/sekisho.auth.v1.TokenService/IssueToken',
             sekisho_dot_auth_dot_v1_dot_token__service__pb2.IssueTokenRequest.SerializeToString,
             sekisho_dot_auth_dot_v1_dot_token__service__pb2.IssueTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sekisho.auth.v1.TokenService/RevokeToken',
+            sekisho_dot_auth_dot_v1_dot_token__service__pb2.RevokeTokenRequest.SerializeToString,
+            sekisho_dot_auth_dot_v1_dot_token__service__pb2.RevokeTokenResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def IntrospectToken(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/sekisho.auth.v1.TokenService/IntrospectToken',
+            sekisho_dot_auth_dot_v1_dot_token__service__pb2.IntrospectTokenRequest.SerializeToString,
+            sekisho_dot_auth_dot_v1_dot_token__service__pb2.IntrospectTokenResponse.FromString,
             options,
             channel_credentials,
             insecure,

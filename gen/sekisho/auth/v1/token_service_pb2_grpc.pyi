@@ -27,7 +27,13 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class TokenServiceStub:
-    """Issues access tokens (RFC 6749)."""
+    """Issues access tokens (RFC 6749), revokes them (RFC 7009), and says what they are (RFC 7662). Every method is public: the
+    client authenticates with its id and secret.
+
+    Errors of every method: UNAUTHENTICATED `INVALID_CLIENT` (unknown client, wrong secret, or blocked; indistinguishable);
+    RESOURCE_EXHAUSTED `TOO_MANY_FAILURES` (with `google.rpc.RetryInfo`) in its place, once a client or an address has failed
+    often. The right secret passes all the same.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -36,28 +42,56 @@ class TokenServiceStub:
     IssueToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.IssueTokenRequest, _token_service_pb2.IssueTokenResponse]
     """Issues an access token by the client credentials grant (RFC 6749 §4.4).
 
-    Public: the client authenticates with its id and secret. Writes nothing, so it may be repeated at will.
+    Writes nothing, so it may be repeated at will.
 
-    Errors: UNAUTHENTICATED `INVALID_CLIENT` (unknown client or wrong secret, indistinguishable), INVALID_ARGUMENT
-    `UNSUPPORTED_GRANT_TYPE` or `INVALID_SCOPE`.
+    Errors: INVALID_ARGUMENT `UNSUPPORTED_GRANT_TYPE` or `INVALID_SCOPE`.
+    """
+    RevokeToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.RevokeTokenRequest, _token_service_pb2.RevokeTokenResponse]
+    """Revokes one of the client's own access tokens (RFC 7009): within a second no gateway accepts it, and calls that go on
+    with it end. A token that is unknown, expired, revoked already or another client's is answered the same, and nothing
+    happens. A client that revokes very many tokens within their lifetime has all its tokens revoked.
+    """
+    IntrospectToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.IntrospectTokenRequest, _token_service_pb2.IntrospectTokenResponse]
+    """Says what an access token is good for (RFC 7662): to its own client, and to the Master Client of its platform. For
+    anyone else, and of a token that is unknown, expired or revoked, the answer is that it is not active, and nothing more.
     """
 
 @_typing.type_check_only
 class TokenServiceAsyncStub(TokenServiceStub):
-    """Issues access tokens (RFC 6749)."""
+    """Issues access tokens (RFC 6749), revokes them (RFC 7009), and says what they are (RFC 7662). Every method is public: the
+    client authenticates with its id and secret.
+
+    Errors of every method: UNAUTHENTICATED `INVALID_CLIENT` (unknown client, wrong secret, or blocked; indistinguishable);
+    RESOURCE_EXHAUSTED `TOO_MANY_FAILURES` (with `google.rpc.RetryInfo`) in its place, once a client or an address has failed
+    often. The right secret passes all the same.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     IssueToken: _aio.UnaryUnaryMultiCallable[_token_service_pb2.IssueTokenRequest, _token_service_pb2.IssueTokenResponse]  # type: ignore[assignment]
     """Issues an access token by the client credentials grant (RFC 6749 §4.4).
 
-    Public: the client authenticates with its id and secret. Writes nothing, so it may be repeated at will.
+    Writes nothing, so it may be repeated at will.
 
-    Errors: UNAUTHENTICATED `INVALID_CLIENT` (unknown client or wrong secret, indistinguishable), INVALID_ARGUMENT
-    `UNSUPPORTED_GRANT_TYPE` or `INVALID_SCOPE`.
+    Errors: INVALID_ARGUMENT `UNSUPPORTED_GRANT_TYPE` or `INVALID_SCOPE`.
+    """
+    RevokeToken: _aio.UnaryUnaryMultiCallable[_token_service_pb2.RevokeTokenRequest, _token_service_pb2.RevokeTokenResponse]  # type: ignore[assignment]
+    """Revokes one of the client's own access tokens (RFC 7009): within a second no gateway accepts it, and calls that go on
+    with it end. A token that is unknown, expired, revoked already or another client's is answered the same, and nothing
+    happens. A client that revokes very many tokens within their lifetime has all its tokens revoked.
+    """
+    IntrospectToken: _aio.UnaryUnaryMultiCallable[_token_service_pb2.IntrospectTokenRequest, _token_service_pb2.IntrospectTokenResponse]  # type: ignore[assignment]
+    """Says what an access token is good for (RFC 7662): to its own client, and to the Master Client of its platform. For
+    anyone else, and of a token that is unknown, expired or revoked, the answer is that it is not active, and nothing more.
     """
 
 class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Issues access tokens (RFC 6749)."""
+    """Issues access tokens (RFC 6749), revokes them (RFC 7009), and says what they are (RFC 7662). Every method is public: the
+    client authenticates with its id and secret.
+
+    Errors of every method: UNAUTHENTICATED `INVALID_CLIENT` (unknown client, wrong secret, or blocked; indistinguishable);
+    RESOURCE_EXHAUSTED `TOO_MANY_FAILURES` (with `google.rpc.RetryInfo`) in its place, once a client or an address has failed
+    often. The right secret passes all the same.
+    """
 
     @_abc_1.abstractmethod
     def IssueToken(
@@ -67,10 +101,30 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_token_service_pb2.IssueTokenResponse, _abc.Awaitable[_token_service_pb2.IssueTokenResponse]]:
         """Issues an access token by the client credentials grant (RFC 6749 §4.4).
 
-        Public: the client authenticates with its id and secret. Writes nothing, so it may be repeated at will.
+        Writes nothing, so it may be repeated at will.
 
-        Errors: UNAUTHENTICATED `INVALID_CLIENT` (unknown client or wrong secret, indistinguishable), INVALID_ARGUMENT
-        `UNSUPPORTED_GRANT_TYPE` or `INVALID_SCOPE`.
+        Errors: INVALID_ARGUMENT `UNSUPPORTED_GRANT_TYPE` or `INVALID_SCOPE`.
+        """
+
+    @_abc_1.abstractmethod
+    def RevokeToken(
+        self,
+        request: _token_service_pb2.RevokeTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_token_service_pb2.RevokeTokenResponse, _abc.Awaitable[_token_service_pb2.RevokeTokenResponse]]:
+        """Revokes one of the client's own access tokens (RFC 7009): within a second no gateway accepts it, and calls that go on
+        with it end. A token that is unknown, expired, revoked already or another client's is answered the same, and nothing
+        happens. A client that revokes very many tokens within their lifetime has all its tokens revoked.
+        """
+
+    @_abc_1.abstractmethod
+    def IntrospectToken(
+        self,
+        request: _token_service_pb2.IntrospectTokenRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_token_service_pb2.IntrospectTokenResponse, _abc.Awaitable[_token_service_pb2.IntrospectTokenResponse]]:
+        """Says what an access token is good for (RFC 7662): to its own client, and to the Master Client of its platform. For
+        anyone else, and of a token that is unknown, expired or revoked, the answer is that it is not active, and nothing more.
         """
 
 def add_TokenServiceServicer_to_server(servicer: TokenServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

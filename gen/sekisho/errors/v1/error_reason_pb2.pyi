@@ -41,6 +41,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAUTHENTICATED: the access token is malformed, expired or revoked. The caller takes a new one."""
     TOKEN_EXPIRED: _ErrorReason.ValueType  # 5
     """UNAUTHENTICATED: the access token expired while the stream was open. The caller takes a new one and resumes."""
+    TOKEN_REVOKED: _ErrorReason.ValueType  # 53
+    """UNAUTHENTICATED: the access token was revoked while the stream was open. A new one may be refused, too."""
+    REVOCATIONS_UNKNOWN: _ErrorReason.ValueType  # 54
+    """UNAVAILABLE: the gateway can't learn now what is revoked, and ended the stream. The caller resumes, with backoff."""
     AUTH_SERVER_UNAVAILABLE: _ErrorReason.ValueType  # 6
     """UNAVAILABLE: the access token can't be checked now. The caller tries again, with backoff."""
     CLIENT_TYPE_NOT_ALLOWED: _ErrorReason.ValueType  # 7
@@ -63,8 +67,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the keys of private access tokens can't be fetched now. The caller tries again."""
     INVALID_CLIENT: _ErrorReason.ValueType  # 16
     """UNAUTHENTICATED: unknown client or wrong secret (RFC 6749 §5.2). Which of them is not said."""
+    TOO_MANY_FAILURES: _ErrorReason.ValueType  # 55
+    """RESOURCE_EXHAUSTED: as INVALID_CLIENT, after many of these for this client or from this address. The right secret passes
+    even now. `google.rpc.RetryInfo` says when to ask again.
+    """
     UNSUPPORTED_GRANT_TYPE: _ErrorReason.ValueType  # 17
     """INVALID_ARGUMENT: the method knows no such grant type (RFC 6749 §5.2)."""
+    CLIENT_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 56
+    """RESOURCE_EXHAUSTED: the platform has as many clients as it may. It deletes those that are needed no more."""
+    REPLICA_BEHIND: _ErrorReason.ValueType  # 57
+    """UNAVAILABLE: the auth server does not know yet what its caller knows to be revoked. Met inside the company only."""
     INVALID_SCOPE: _ErrorReason.ValueType  # 18
     """INVALID_ARGUMENT: the scope is malformed, or beyond what may be granted (RFC 6749 §5.2)."""
     INVALID_TARGET: _ErrorReason.ValueType  # 19
@@ -157,6 +169,10 @@ INVALID_TOKEN: ErrorReason.ValueType  # 4
 """UNAUTHENTICATED: the access token is malformed, expired or revoked. The caller takes a new one."""
 TOKEN_EXPIRED: ErrorReason.ValueType  # 5
 """UNAUTHENTICATED: the access token expired while the stream was open. The caller takes a new one and resumes."""
+TOKEN_REVOKED: ErrorReason.ValueType  # 53
+"""UNAUTHENTICATED: the access token was revoked while the stream was open. A new one may be refused, too."""
+REVOCATIONS_UNKNOWN: ErrorReason.ValueType  # 54
+"""UNAVAILABLE: the gateway can't learn now what is revoked, and ended the stream. The caller resumes, with backoff."""
 AUTH_SERVER_UNAVAILABLE: ErrorReason.ValueType  # 6
 """UNAVAILABLE: the access token can't be checked now. The caller tries again, with backoff."""
 CLIENT_TYPE_NOT_ALLOWED: ErrorReason.ValueType  # 7
@@ -179,8 +195,16 @@ KEYS_UNAVAILABLE: ErrorReason.ValueType  # 15
 """UNAVAILABLE: the keys of private access tokens can't be fetched now. The caller tries again."""
 INVALID_CLIENT: ErrorReason.ValueType  # 16
 """UNAUTHENTICATED: unknown client or wrong secret (RFC 6749 §5.2). Which of them is not said."""
+TOO_MANY_FAILURES: ErrorReason.ValueType  # 55
+"""RESOURCE_EXHAUSTED: as INVALID_CLIENT, after many of these for this client or from this address. The right secret passes
+even now. `google.rpc.RetryInfo` says when to ask again.
+"""
 UNSUPPORTED_GRANT_TYPE: ErrorReason.ValueType  # 17
 """INVALID_ARGUMENT: the method knows no such grant type (RFC 6749 §5.2)."""
+CLIENT_QUOTA_EXCEEDED: ErrorReason.ValueType  # 56
+"""RESOURCE_EXHAUSTED: the platform has as many clients as it may. It deletes those that are needed no more."""
+REPLICA_BEHIND: ErrorReason.ValueType  # 57
+"""UNAVAILABLE: the auth server does not know yet what its caller knows to be revoked. Met inside the company only."""
 INVALID_SCOPE: ErrorReason.ValueType  # 18
 """INVALID_ARGUMENT: the scope is malformed, or beyond what may be granted (RFC 6749 §5.2)."""
 INVALID_TARGET: ErrorReason.ValueType  # 19

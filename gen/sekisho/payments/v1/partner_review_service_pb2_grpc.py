@@ -6,7 +6,7 @@ import warnings
 from sekisho.payments.v1 import partner_application_pb2 as sekisho_dot_payments_dot_v1_dot_partner__application__pb2
 from sekisho.payments.v1 import partner_review_service_pb2 as sekisho_dot_payments_dot_v1_dot_partner__review__service__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.83.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 

@@ -88,7 +88,9 @@ def test_of_the_own_contracts_only_these_methods_are_public_or_internal() -> Non
     assert {
         path for path in own(lambda rule: rule is not None and rule.public) if path.startswith("/sekisho.auth.")
     } == {
+        "/sekisho.auth.v1.TokenService/IntrospectToken",
         "/sekisho.auth.v1.TokenService/IssueToken",
+        "/sekisho.auth.v1.TokenService/RevokeToken",
         "/sekisho.auth.v1.KeyService/ListKeys",
     }
     assert "/sekisho.auth.v1.ExchangeService/ExchangeToken" in own(lambda rule: rule is None)

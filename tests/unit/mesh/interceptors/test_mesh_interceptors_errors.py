@@ -5,7 +5,7 @@ from typing import Any
 
 import grpc
 import pytest
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from mesh.error_info import DETAILS_KEY, read_error_info
@@ -67,6 +67,14 @@ def test_every_refusal_carries_the_request_id_that_the_log_has(
     assert [line["request_id"] for line in log_lines if line["event"] == "call"] == [refused.request_id]
     assert refused.request_id
     assert presented in ("", refused.request_id)
+
+
+def test_an_error_that_passes_says_when_to_try_again(certificates: Path) -> None:
+    kind = type("TooMuch", (ServiceError,), {"code": Code.RESOURCE_EXHAUSTED, "retry_seconds": 1.2345})
+    retry = RetryInfo()
+    details = status_of(error_of(certificates, handlers_that_raise(kind("too much")))).details
+    assert [detail.Unpack(retry) for detail in details].count(True) == 1
+    assert retry.retry_delay.ToMilliseconds() == 1235
 
 
 def test_an_invalid_request_lists_its_fields_in_bad_request(certificates: Path) -> None:

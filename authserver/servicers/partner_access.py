@@ -1,0 +1,49 @@
+"""`sekisho.auth.v1.PartnerAccessService`."""
+
+from collections.abc import Callable
+
+from authserver.feed import Feed
+from authserver.shut_out import block, unblock
+from authserver.store.blocks import Holder
+from authserver.trail import Trail
+from mesh.fields import Fields
+from mesh.interceptors.wrapping import Context
+from mesh.timestamps import to_ms
+from sekisho.auth.v1 import partner_access_service_pb2 as pb
+from sekisho.auth.v1 import partner_access_service_pb2_grpc
+
+_ACTOR = "workload:payments"  # the only one that may call
+_ID_LENGTH = 64
+
+
+class PartnerAccessServiceServicer(partner_access_service_pb2_grpc.PartnerAccessServiceServicer):
+    """Shuts partners out for Payments, and lets them in again."""
+
+    def __init__(self, feed: Feed, trail: Trail, clock: Callable[[], float]) -> None:
+        """Remember where it is recorded."""
+        self._feed = feed
+        self._trail = trail
+        self._clock = clock
+
+    async def BlockPartner(self, request: pb.BlockPartnerRequest, context: Context) -> pb.BlockPartnerResponse:
+        """Shut the partner out."""
+        del context
+        partner_id, now_ms = _partner_id(request), to_ms(self._clock())
+        await self._feed.run(
+            lambda connection: block(connection, self._trail, _ACTOR, Holder.PARTNER, partner_id, now_ms)
+        )
+        return pb.BlockPartnerResponse()
+
+    async def UnblockPartner(self, request: pb.UnblockPartnerRequest, context: Context) -> pb.UnblockPartnerResponse:
+        """Let the partner in again."""
+        del context
+        partner_id = _partner_id(request)
+        await self._feed.run(lambda connection: unblock(connection, self._trail, _ACTOR, Holder.PARTNER, partner_id))
+        return pb.UnblockPartnerResponse()
+
+
+def _partner_id(request: pb.BlockPartnerRequest | pb.UnblockPartnerRequest) -> str:
+    fields = Fields()
+    fields.text("partner_id", request.partner_id, most=_ID_LENGTH)
+    fields.done()
+    return request.partner_id

@@ -1,0 +1,67 @@
+"""`sekisho.auth.v1.RevocationService`."""
+
+import asyncio
+from contextlib import suppress
+
+from authserver.errors import ReplicaBehind
+from authserver.feed import Feed
+from authserver.store.feed import Kind, Stretch, read_after
+from mesh.database import Database
+from mesh.errors import ServerStopping
+from mesh.interceptors.wrapping import Context
+from sekisho.auth.v1 import revocation_service_pb2 as pb
+from sekisho.auth.v1 import revocation_service_pb2_grpc
+
+_HEARTBEAT_SECONDS = 0.5
+_REVOCATIONS = {
+    Kind.TOKEN: lambda entry: pb.Revocation(position=entry.position, token_digest=bytes.fromhex(entry.news.subject)),
+    Kind.CLIENT: lambda entry: pb.Revocation(position=entry.position, client_id=entry.news.subject),
+    Kind.PARTNER: lambda entry: pb.Revocation(position=entry.position, partner_id=entry.news.subject),
+    Kind.PLATFORM: lambda entry: pb.Revocation(position=entry.position, platform_id=entry.news.subject),
+    Kind.EVERYTHING: lambda entry: pb.Revocation(position=entry.position, everything=True),
+}
+
+
+class RevocationServiceServicer(revocation_service_pb2_grpc.RevocationServiceServicer):
+    """Tells gateways what is revoked.
+
+    Args:
+        database: Where the feed is.
+        feed: This server's place in it. While it can't follow, gateways get no heartbeat.
+
+    """
+
+    def __init__(self, database: Database, feed: Feed) -> None:
+        """Start without watches."""
+        self._database = database
+        self._feed = feed
+
+    async def WatchRevocations(  # type: ignore[override]  # a coroutine that writes; grpc.aio takes both
+        self, request: pb.WatchRevocationsRequest, context: Context
+    ) -> None:
+        """Send what comes after the position, and a heartbeat while there is nothing."""
+        await self._feed.follow()
+        if not self._feed.is_current():
+            raise ReplicaBehind("this server does not know what was revoked; watch at another one")
+        position = request.position if request.HasField("position") else self._feed.position
+        while not self._feed.stopped:
+            news = self._feed.next_news  # before reading, so that what comes meanwhile is not waited for
+            stretch = await self._after(position)
+            if stretch.reached != position or self._feed.is_current():
+                await context.write(_response(stretch))
+                position = stretch.reached
+            if stretch.last:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_HEARTBEAT_SECONDS):
+                        await news.wait()
+        raise ServerStopping("the server stops; watch on at another one")
+
+    async def _after(self, position: int) -> Stretch:
+        if position == self._feed.position:
+            return Stretch([], position, last=True)
+        return await self._database.read(lambda connection: read_after(connection, position))
+
+
+def _response(stretch: Stretch) -> pb.WatchRevocationsResponse:
+    revocations = [_REVOCATIONS[entry.news.kind](entry) for entry in stretch.entries if entry.news.kind in _REVOCATIONS]
+    return pb.WatchRevocationsResponse(position=stretch.reached, revocations=revocations)

@@ -1,0 +1,1 @@
+"""The auth server's tables and statements: the only place with SQL."""

@@ -1,0 +1,83 @@
+"""`sekisho platforms`: shows platforms, changes their quotas, and shuts them out, beside the auth server's database."""
+
+from typing import Annotated
+
+import typer
+from sqlalchemy import Connection
+
+from authserver.installation import read_installation
+from authserver.scopes import format_scope
+from authserver.store.blocks import Holder, is_blocked
+from authserver.store.clients import count_clients
+from authserver.store.platforms import list_platforms
+from authserver.update_platform import update_platform
+from cli.beside import ConfigOption, NotThere, opened, operator, settings_of
+from cli.home import DEFAULT_HOME
+from cli.output import HomeOption, JsonOption, console, print_json
+from cli.shut_out import add_commands
+
+platforms = typer.Typer(
+    no_args_is_help=True,
+    help="Show platforms and change their quotas; shut them out with all their partners, and let them in again.",
+)
+
+
+@platforms.command(name="list")
+def list_(config: ConfigOption = None, home: HomeOption = DEFAULT_HOME, *, as_json: JsonOption = False) -> None:
+    """Print the platforms and what their partners may have; with --json each as an object on a line of its own.
+
+    Example: sekisho platforms list --json | jq 'select(.clients >= .max_clients)'
+    """
+
+    def read(connection: Connection) -> list[dict[str, object]]:
+        return [
+            {
+                "platform_id": platform_id,
+                "clients": count_clients(connection, platform_id),
+                "max_clients": platform.max_clients,
+                "partner_scope": format_scope(platform.ceiling),
+                "blocked": is_blocked(connection, Holder.PLATFORM, platform_id),
+            }
+            for platform_id, platform in list_platforms(connection).items()
+        ]
+
+    with opened(settings_of(config, home)) as database:
+        facts = database.read_here(read)
+    for each in facts:
+        if as_json:
+            print_json(each)
+        else:
+            blocked = "  BLOCKED" if each["blocked"] else ""
+            told = f"{each['platform_id']:20}  {each['clients']} of {each['max_clients']} clients{blocked}"
+            console.print(told, soft_wrap=True, markup=False)
+
+
+@platforms.command()
+def update(
+    platform_id: Annotated[str, typer.Argument(help="The platform's id.")],
+    max_clients: Annotated[int, typer.Option(min=1, help="How many clients its partners may have together.")],
+    config: ConfigOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Change a platform's quota. Clients that are registered stay, also if there are more.
+
+    Example: sekisho platforms update shops --max-clients 20000
+    """
+    settings = settings_of(config, home)
+    trail = read_installation(settings).trail
+
+    def work(connection: Connection) -> None:
+        if not update_platform(connection, trail, operator(), platform_id, max_clients):
+            raise NotThere(f"there is no platform {platform_id}")
+
+    with opened(settings) as database:
+        database.run_here(work)
+    if as_json:
+        print_json({"platform_id": platform_id, "max_clients": max_clients})
+    else:
+        console.print(f"platform {platform_id}: at most {max_clients} clients", soft_wrap=True, markup=False)
+
+
+add_commands(platforms, Holder.PLATFORM)

@@ -1,0 +1,336 @@
+"""The gateway hears of revocations, or does not: the way to the auth server is cut, goes dead, or says nothing."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+import msgspec
+import pytest
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from structlog.testing import capture_logs
+
+from gateway.server import running
+from mesh.error_info import read_error_info
+from tests.tcp_proxy import TcpProxy, proxied
+from tests.unit.gateway.fake_services import FakeAuthServer, Reply, Request, issue_certificates, partner_reply, started
+from tests.unit.gateway.front import TOKEN, Front, Status, gateway_config, listener, outcome
+from tests.unit.gateway.stream_front import StreamBackend
+
+WATCH = "/sekisho.payments.v1.PaymentService/WatchPayments"
+OTHER = "sat_other"
+OK, REVOKED = (Status.OK, ""), (Status.UNAUTHENTICATED, "TOKEN_REVOKED")
+INVALID, UNKNOWN = (Status.UNAUTHENTICATED, "INVALID_TOKEN"), (Status.UNAVAILABLE, "REVOCATIONS_UNKNOWN")
+SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
+PATIENCE_SECONDS = 15.0
+
+
+@dataclass
+class Scene:
+    """A gateway whose way to the auth server is in the test's hands."""
+
+    auth: FakeAuthServer
+    backend: StreamBackend
+    way: TcpProxy
+    front: Front
+
+    async def call(self, token: str = TOKEN) -> tuple[Status, str]:
+        try:
+            await self.front.call(b"hello", token=token)
+        except grpc.aio.AioRpcError as error:
+            return error.code(), read_error_info(error)[0]
+        return OK
+
+    @asynccontextmanager
+    async def watch(self, token: str = TOKEN) -> AsyncIterator[asyncio.Task[tuple[Status, str]]]:
+        """Open a stream; the task returns how it ended."""
+        call = self.front.channel.unary_stream(WATCH)(b"", metadata=[("authorization", f"Bearer {token}")])
+        assert await call.read() == b"begun"
+        task = asyncio.create_task(outcome(_rest(call)))
+        try:
+            yield task
+        finally:
+            task.cancel()
+            call.cancel()
+            await asyncio.wait([task])
+
+    async def health(self, door: int = 0) -> tuple[int, int]:
+        """Return what a door says of itself and of the revocations."""
+        async with self.front.door(door) as channel:
+            stub: Any = health_pb2_grpc.HealthStub(channel)
+            names = ("", "sekisho.gateway.Revocations")
+            overall, revocations = [
+                (await stub.Check(health_pb2.HealthCheckRequest(service=name))).status for name in names
+            ]
+        return overall, revocations
+
+    async def asked(self, calls: int, token: str = TOKEN) -> int:
+        """Return how often the auth server is asked for a number of calls."""
+        before = len(self.auth.requests)
+        for _ in range(calls):
+            assert await self.call(token) == OK
+        return len(self.auth.requests) - before
+
+    async def keeps_exchanges(self) -> None:
+        """Wait until the gateway keeps exchanges."""
+        while await self.asked(2):
+            pass
+
+
+Story = Callable[[Scene], Awaitable[None]]
+Play = Callable[..., None]
+
+
+async def _rest(call: Any) -> None:
+    while await call.read() is not grpc.aio.EOF:
+        pass
+
+
+async def begin(context: Any) -> None:
+    """Answer a unary call, and a stream for ever."""
+    await context.read()
+    await context.write(b"begun")
+    if context.time_remaining() is None:
+        await asyncio.Event().wait()
+
+
+def reply(request: Request) -> Reply | grpc.StatusCode:
+    """Answer as ever; OTHER is of another partner and another platform."""
+    answer = partner_reply(request)
+    if isinstance(answer, Reply) and request.subject_token == OTHER:
+        answer.partner_id, answer.platform_id = "ptn_2", "rival"
+    return answer
+
+
+@asynccontextmanager
+async def scene(folder: Path, *, silent: bool = False, **settings: Any) -> AsyncIterator[Scene]:
+    auth, backend = FakeAuthServer(folder), StreamBackend(folder)
+    auth.silent, auth.reply, backend.handle = silent, reply, begin
+    async with started(auth), started(backend), proxied(auth.port) as way:
+        to_auth = msgspec.structs.replace(auth.channel_config("authserver"), target=f"127.0.0.1:{way.port}")
+        config = msgspec.structs.replace(gateway_config(auth, backend, **settings), auth=to_auth)
+        async with running(config) as servers:
+            front = Front(auth, backend, servers, channel=None)  # type: ignore[arg-type]
+            async with front.door(0) as front.channel:
+                yield Scene(auth, backend, way, front)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return issue_certificates(tmp_path_factory.mktemp("revocations"))
+
+
+@pytest.fixture
+def play(folder: Path) -> Play:
+    """Run a story at the door of a gateway that hears of revocations, unless they are silent."""
+
+    async def run(story: Story, settings: dict[str, Any]) -> None:
+        async with scene(folder, **settings) as it, asyncio.timeout(60):
+            if not it.auth.silent:
+                await it.keeps_exchanges()
+            await story(it)
+
+    return lambda story, **settings: asyncio.run(run(story, settings))
+
+
+OF_TOKEN: list[dict[str, Any]] = [
+    {"token_digest": hashlib.sha256(TOKEN.encode()).digest()},
+    {"client_id": "client-of-partner"},
+    {"partner_id": "ptn_1"},
+    {"platform_id": "shops"},
+]
+
+
+@pytest.mark.parametrize("subject", OF_TOKEN, ids=lambda subject: next(iter(subject)))
+def test_what_is_revoked_is_refused_its_streams_end_and_nobody_else_notices(
+    play: Play, subject: dict[str, Any]
+) -> None:
+    async def story(it: Scene) -> None:
+        async with it.watch() as stream, it.watch(OTHER) as other:
+            it.auth.revoke(**subject)
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await stream == REVOKED
+            assert await it.call() == INVALID
+            assert await it.asked(3, OTHER) == 0
+            assert not other.done()
+
+    play(story)
+
+
+def test_everything_can_be_revoked(play: Play) -> None:
+    async def story(it: Scene) -> None:
+        async with it.watch() as stream, it.watch(OTHER) as other:
+            it.auth.revoke(everything=True)
+            assert [await stream, await other] == [REVOKED] * 2
+            assert [await it.call(), await it.call(OTHER)] == [INVALID] * 2
+
+    play(story)
+
+
+def test_the_backend_hears_that_a_revoked_stream_has_ended(play: Play) -> None:
+    async def story(it: Scene) -> None:
+        async with it.watch():
+            it.auth.revoke(client_id="client-of-partner")
+            await asyncio.wait_for(it.backend.cancelled.wait(), PATIENCE_SECONDS)
+
+    play(story)
+
+
+def test_a_stream_does_not_open_if_its_token_is_revoked_between_admission_and_opening(play: Play) -> None:
+    async def story(it: Scene) -> None:
+        it.auth.asked.clear()
+        metadata = [("authorization", "Bearer sat_late")]
+        late = it.front.channel.stream_stream(WATCH)(metadata=metadata)  # as one message on the wire, but not yet
+        await it.auth.asked.wait()
+        assert await it.call("sat_late") == OK  # so that exchange has come in
+        opened = len(it.backend.calls)
+        it.auth.revoke(client_id="client-of-late")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await it.call("sat_late") == OK:
+                opened += 1
+        await late.write(b"")
+        await late.done_writing()
+        assert await outcome(_rest(late)) == REVOKED
+        assert await it.call(OTHER) == OK  # by the same connection, so after whatever came before it
+        assert len(it.backend.calls) == opened + 1
+
+    play(story)
+
+
+def test_a_stream_ends_also_if_its_exchange_is_kept_no_more(play: Play) -> None:
+    async def story(it: Scene) -> None:
+        async with it.watch() as stream:
+            assert await it.asked(1, OTHER) == 1
+            it.auth.revoke(client_id="client-of-partner")
+            assert await stream == REVOKED
+
+    play(story, exchange_cache_entries=1)
+
+
+# -- The way is cut
+
+
+def test_what_was_revoked_while_the_way_was_cut_is_heard_when_it_is_open_again(play: Play) -> None:
+    async def story(it: Scene) -> None:
+        async with it.watch() as stream, it.watch(OTHER) as other:
+            it.way.closed = True
+            it.way.cut()
+            for subject in ("client-of-partner", "client-of-nobody", "client-of-someone"):
+                it.auth.revoke(client_id=subject)
+            assert await it.asked(1) == 0
+            it.way.closed = False
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await stream == REVOKED
+            assert it.auth.watched == [None, 7]
+            assert await it.call() == INVALID
+            assert await it.asked(1, OTHER) == 0
+            assert not other.done()
+
+    play(story)
+
+
+def test_a_dead_connection_is_noticed(play: Play) -> None:
+    async def story(it: Scene) -> None:
+        async with it.watch() as stream:
+            it.way.swallow()
+            it.auth.revoke(client_id="client-of-partner")
+            async with asyncio.timeout(8.0):  # gRPC by itself takes from 10 s to a minute
+                assert await stream == REVOKED
+            assert await it.asked(1, "sat_new") == 1  # exchanges have a good connection, too
+
+    play(story)
+
+
+def test_an_auth_server_that_says_nothing_is_asked_anew(play: Play) -> None:
+    async def story(it: Scene) -> None:
+        it.auth.silent = True
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(it.auth.watched) < 3:
+                assert await it.asked(1) == 0
+        assert it.auth.watched == [None, 7, 7]
+
+    play(story)
+
+
+# -- Nobody can tell what is revoked
+
+
+def test_after_the_grace_streams_end_and_nothing_is_kept_until_there_is_word_again(play: Play) -> None:
+    async def story(it: Scene) -> None:
+        async with it.watch() as stream:
+            it.auth.silent = True
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await stream == UNKNOWN
+        assert await it.asked(3) == 3
+        it.auth.revoke(client_id="client-of-partner")
+        assert await it.call() == INVALID  # who asks each time needs no word
+        it.auth.silent = False
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await it.asked(2, OTHER):
+                pass
+
+    play(story, revocation_grace_seconds=1.0)
+
+
+def test_before_the_first_word_nothing_is_kept(play: Play) -> None:
+    async def story(it: Scene) -> None:
+        assert await it.asked(3) == 3
+        assert {request.revocation_position for request in it.auth.requests} == {0}
+        it.auth.silent = False
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await it.keeps_exchanges()
+        assert await it.asked(1, "sat_new") == 1
+        assert it.auth.requests[-1].revocation_position == 7
+
+    play(story, silent=True)
+
+
+def test_health_and_log_say_whether_revocations_are_heard(play: Play, folder: Path) -> None:
+    async def turns(it: Scene, status: int) -> None:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            for door in (0, 1):
+                while await it.health(door) != (SERVING, status):
+                    pass
+
+    async def story(it: Scene) -> None:
+        await turns(it, SERVING)
+        with capture_logs() as lines:
+            it.auth.silent = True
+            await turns(it, NOT_SERVING)
+            assert await it.call() == OK
+            it.auth.silent = False
+            await turns(it, SERVING)
+        heard = [(line["log_level"], line["event"], line["position"]) for line in lines if "position" in line]
+        assert heard == [("warning", "revocations are not heard", 7), ("info", "revocations are heard", 7)]
+
+    play(story, listeners=(listener(folder, "one"), listener(folder, "two")))
+
+
+def test_health_says_from_the_start_that_nothing_is_heard_yet(play: Play) -> None:
+    async def story(it: Scene) -> None:
+        assert await it.health() == (SERVING, NOT_SERVING)
+
+    play(story, silent=True)
+
+
+def test_a_feed_that_has_lost_a_part_lets_nobody_through_until_it_is_mended(play: Play) -> None:
+    async def story(it: Scene) -> None:
+        async with it.watch() as stream:
+            it.auth.position = 3
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                assert await stream == UNKNOWN
+        assert await it.call() == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await it.health() != (SERVING, NOT_SERVING):
+                pass
+        it.auth.position = 2**32
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await it.health() != (SERVING, SERVING):
+                pass
+        await it.keeps_exchanges()
+
+    play(story)

@@ -1,0 +1,147 @@
+"""How many statements each call to the auth server costs, and that tokens cost no write."""
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
+
+from authserver.config import AuthServerConfig
+from authserver.errors import InvalidClient, InvalidToken
+from authserver.register_client import Credentials
+from authserver.servicers.exchange import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE, ExchangeServiceServicer
+from authserver.servicers.tokens import TokenServiceServicer
+from sekisho.auth.v1 import exchange_service_pb2, token_service_pb2
+from tests.databases import rows, statements
+from tests.unit.authserver.company import Company, Replica, approval
+
+FIND = 4  # the client, its secrets, its revoked tokens, and the position that these hold at
+LOOK = 2  # how far the feed goes, and what is new in it
+
+
+class Context:
+    """A call that came from this machine."""
+
+    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("x-forwarded-for", "127.0.0.1"),)
+
+
+class Servicers:
+    """The two services that tokens come from and go to, on one replica."""
+
+    def __init__(self, company: Company, config: AuthServerConfig, shop: Credentials) -> None:
+        self.replica = Replica(company)
+        self.shop = shop
+        self._tokens = TokenServiceServicer(
+            self.replica.authenticator,
+            self.replica.key_ring,
+            self.replica.tokens,
+            self.replica.feed,
+            company.trail,
+            config=config,
+            clock=company.clock,
+        )
+        self._exchanges = ExchangeServiceServicer(self.replica.exchanger)
+        self.token = company.token(shop)
+        self.own = {"client_id": shop.client.client_id, "client_secret": shop.client_secret}
+
+    async def issue(self, **changes: str) -> None:
+        request = token_service_pb2.IssueTokenRequest(grant_type="client_credentials", **{**self.own, **changes})
+        await self._tokens.IssueToken(request, Context())  # type: ignore[arg-type]
+
+    async def introspect(self) -> None:
+        request = token_service_pb2.IntrospectTokenRequest(token=self.token, **self.own)
+        await self._tokens.IntrospectToken(request, Context())  # type: ignore[arg-type]
+
+    async def exchange(self, token: str = "", position: int = 0) -> None:
+        request = exchange_service_pb2.ExchangeTokenRequest(
+            grant_type=TOKEN_EXCHANGE,
+            subject_token_type=ACCESS_TOKEN_TYPE,
+            subject_token=token or self.token,
+            audience="payments",
+            revocation_position=position,
+        )
+        await self._exchanges.ExchangeToken(request, None)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def servicers(company: Company, config: AuthServerConfig) -> Servicers:
+    return Servicers(company, config, company.register())
+
+
+def cost(servicers: Servicers, call: Callable[[], Coroutine[Any, Any, None]], *, known: bool) -> list[str]:
+    """Return the statements of a call, once the client is known, or not yet."""
+
+    async def run() -> list[str]:
+        await servicers.replica.feed.follow()
+        if known:
+            await servicers.replica.clients.find(servicers.own["client_id"])
+        with statements(servicers.replica.company.database) as sent:
+            await call()
+        return sent
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize("call", ["issue", "introspect", "exchange"])
+def test_a_call_for_a_known_client_costs_no_statement(servicers: Servicers, call: str) -> None:
+    assert cost(servicers, getattr(servicers, call), known=True) == []
+
+
+@pytest.mark.parametrize("call", ["issue", "introspect", "exchange"])
+def test_a_call_for_a_client_that_is_not_known_yet_reads_it_once(servicers: Servicers, call: str) -> None:
+    sent = cost(servicers, getattr(servicers, call), known=False)
+    assert len(sent) == FIND
+    assert all(statement.startswith("SELECT") for statement in sent)
+
+
+def test_an_exchange_for_a_gateway_that_knows_more_looks_into_the_feed_once(servicers: Servicers) -> None:
+    company, feed = servicers.replica.company, servicers.replica.feed
+
+    async def run() -> None:
+        await feed.follow()
+        await servicers.replica.clients.find(servicers.own["client_id"])
+        company.rotate(company.register(statement=approval("app_2")).client.client_id)
+        with statements(company.database) as sent:
+            await servicers.exchange(position=feed.position + 1)
+        assert len(sent) == LOOK
+
+    asyncio.run(run())
+
+
+def test_a_wrong_secret_and_an_unknown_client_cost_the_same(servicers: Servicers) -> None:
+    async def wrong() -> None:
+        with pytest.raises(InvalidClient):
+            await servicers.issue(client_secret="scs_wrong")
+
+    async def unknown() -> None:
+        with pytest.raises(InvalidClient):
+            await servicers.issue(client_id="cli_unknown")
+
+    costs = [cost(servicers, wrong, known=known) for known in (False, True)]
+    costs.append(cost(servicers, unknown, known=False))
+    assert [len(sent) for sent in costs] == [FIND] * 3
+
+
+def test_garbage_costs_no_statement(servicers: Servicers) -> None:
+    async def call() -> None:
+        for token in ("garbage", "sat_" + "A" * 200, servicers.token + "="):
+            with pytest.raises(InvalidToken):
+                await servicers.exchange(token)
+
+    assert cost(servicers, call, known=False) == []
+
+
+def test_the_feed_is_looked_into_with_two_statements(servicers: Servicers) -> None:
+    assert len(cost(servicers, servicers.replica.feed.follow, known=False)) == LOOK
+
+
+def test_tokens_cost_no_write(servicers: Servicers, database_url: str) -> None:
+    async def calls() -> None:
+        for call in (servicers.issue, servicers.introspect, servicers.exchange):
+            await call()
+
+    before = rows(database_url)
+    cost(servicers, calls, known=False)
+    cost(servicers, calls, known=True)
+    assert rows(database_url) == before

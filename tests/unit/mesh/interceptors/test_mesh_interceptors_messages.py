@@ -1,0 +1,97 @@
+import asyncio
+from collections.abc import AsyncIterator, Callable, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+from google.rpc.error_details_pb2 import BadRequest
+from google.rpc.status_pb2 import Status
+
+from mesh.error_info import DETAILS_KEY, read_error_info
+from mesh.errors import Code, ServiceError
+from mesh.interceptors.wrapping import wrap
+from tests.unit.mesh.echo_servers import UNARY, echoing, failure
+
+GOOD, TORN = StringValue(value="hello").SerializeToString(), b"\x0a\x07hello"
+
+Make = Callable[..., Any]
+
+
+async def one(request: StringValue, _context: object) -> bytes:
+    return request.value.encode()
+
+
+async def many(request: StringValue, _context: object) -> AsyncIterator[bytes]:
+    yield request.value.encode()
+
+
+async def one_of_many(requests: AsyncIterator[StringValue], _context: object) -> bytes:
+    return b"".join([request.value.encode() async for request in requests])
+
+
+async def many_of_many(requests: AsyncIterator[StringValue], _context: object) -> AsyncIterator[bytes]:
+    async for request in requests:
+        yield request.value.encode()
+
+
+KINDS = [
+    (grpc.unary_unary_rpc_method_handler, one),
+    (grpc.unary_stream_rpc_method_handler, many),
+    (grpc.stream_unary_rpc_method_handler, one_of_many),
+    (grpc.stream_stream_rpc_method_handler, many_of_many),
+]
+
+
+async def first(channel: grpc.aio.Channel, sent: bytes) -> bytes:
+    """Call a method; on the wire, all kinds look alike."""
+    answers = [answer async for answer in channel.unary_stream(UNARY)(sent)]
+    return answers[0]
+
+
+@pytest.mark.parametrize(("make", "behavior"), KINDS)
+def test_bytes_that_are_no_message_are_refused_and_a_message_is_answered(
+    certificates: Path, log_lines: list[MutableMapping[str, Any]], make: Make, behavior: Any
+) -> None:
+    async def story() -> grpc.aio.AioRpcError:
+        handlers = {"Unary": make(behavior, request_deserializer=StringValue.FromString)}
+        async with echoing(certificates, handlers) as channel:
+            assert await first(channel, GOOD) == b"hello"
+            return await failure(first(channel, TORN))
+
+    error = asyncio.run(story())
+    assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert read_error_info(error)[0] == "INVALID_REQUEST"
+    (details,) = [value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY]
+    assert isinstance(details, bytes)
+    bad = BadRequest()
+    assert any(detail.Unpack(bad) for detail in Status.FromString(details).details)
+    assert [violation.field for violation in bad.field_violations] == ["*"]
+    assert [line["status"] for line in log_lines if line["event"] == "call"] == ["OK", "INVALID_ARGUMENT"]
+    assert not [line for line in log_lines if line["log_level"] == "error"]
+
+
+class NotYou(ServiceError):
+    """The caller may not call."""
+
+    code = Code.PERMISSION_DENIED
+
+
+class Refusing(grpc.aio.ServerInterceptor):
+    """Lets nobody through."""
+
+    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+        async def refuse(_context: object, _proceed: object) -> None:
+            raise NotYou("not you")
+
+        return wrap(await continuation(handler_call_details), refuse)
+
+
+def test_who_may_not_call_is_told_that_whatever_the_message(certificates: Path) -> None:
+    async def story() -> grpc.aio.AioRpcError:
+        handlers = {"Unary": grpc.unary_unary_rpc_method_handler(one, request_deserializer=StringValue.FromString)}
+        async with echoing(certificates, handlers, [Refusing()]) as channel:
+            return await failure(channel.unary_unary(UNARY)(TORN))
+
+    assert asyncio.run(story()).code() is grpc.StatusCode.PERMISSION_DENIED

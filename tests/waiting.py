@@ -1,0 +1,14 @@
+"""Waiting for what other processes bring about."""
+
+import time
+from collections.abc import Callable
+
+_PAUSE_SECONDS = 0.02  # between two looks the processor belongs to what is waited for
+
+
+def until(condition: Callable[[], bool], seconds: float = 60.0) -> None:
+    """Look until a condition holds."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come to that in time"
+        time.sleep(_PAUSE_SECONDS)
