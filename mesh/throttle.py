@@ -11,7 +11,7 @@ class Throttle:
     """Lets each key do something so many times at once, and then again at a steady rate.
 
     Of a bucket, only the time is kept at which it will be full again (as in the generic cell rate algorithm, ITU-T
-    I.371), in whole microseconds, so that nothing is lost by rounding.
+    I.371), in whole microseconds, so that no rounding adds up.
 
     Args:
         burst: How many times at once.
