@@ -26,6 +26,28 @@ class PepperConfig(Config, frozen=True):
     file: Path
 
 
+class HttpConfig(Config, frozen=True):
+    """Where and how the HTTP face listens."""
+
+    # The address to listen on, `host:port`; port 0 takes a free one.
+    listen: str
+    # The certificate chain to show, PEM.
+    certificate: Path
+    # Its private key, PEM.
+    private_key: Path
+    # How clients reach it, `https://host` or `https://host:port`: the `issuer` in its metadata (RFC 8414 §3.3).
+    public_url: Annotated[str, msgspec.Meta(pattern=r"^https://[A-Za-z0-9.\[\]:-]+$")]
+    # The most connections at once; further requests are answered 503.
+    max_connections: PositiveInt = 1000
+    # How long a client may take to send a request.
+    request_seconds: PositiveSeconds = 10.0
+
+    @property
+    def token_endpoint(self) -> str:
+        """The URL of the token endpoint."""
+        return f"{self.public_url}/oauth2/token"
+
+
 class AuthServerConfig(Config, frozen=True):
     """What the auth server needs to know."""
 
@@ -45,6 +67,8 @@ class AuthServerConfig(Config, frozen=True):
     audit_key: Path
     # Who may approve partners.
     statement_issuers: tuple[StatementIssuerConfig, ...]
+    # The OAuth endpoints over HTTP. Absent: there are none, only those over gRPC.
+    http: HttpConfig | None = None
     # The file that the audit log's signed heads are appended to, better on another machine's disk: one for each auth
     # server. Absent: none are, and nobody sees when the log's end is cut off.
     audit_heads: Path | None = None
@@ -54,6 +78,8 @@ class AuthServerConfig(Config, frozen=True):
     sealing_key_days: PositiveInt = 30
     # How long before its use a key is announced; longer than verifiers keep keys (300 s).
     key_announce_seconds: PositiveInt = 600
+    # Whether clients' assertions must name an issuer as `aud`, rather than the URL of the token endpoint (RFC 7523 §3).
+    strict_assertion_audience: bool = False
     # How often client authentication may fail at once, for one client id and for one address, before it is throttled.
     failures_at_once: PositiveInt = 10
     # How long it takes until it may fail once more.
@@ -64,3 +90,10 @@ class AuthServerConfig(Config, frozen=True):
     private_token_ttl_seconds: PositiveInt = 300
     # The most clients kept in memory, about 1 KiB each. Tokens of these cost the database nothing.
     client_cache_entries: PositiveInt = 100_000
+
+    def assertion_audiences(self) -> frozenset[str]:
+        """Return what `aud` of a client's assertion may be."""
+        if self.http is None:
+            return frozenset({self.issuer})
+        issuers = frozenset({self.issuer, self.http.public_url})
+        return issuers if self.strict_assertion_audience else issuers | {self.http.token_endpoint}

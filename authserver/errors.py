@@ -4,19 +4,23 @@ from mesh.errors import Code, ServiceError
 
 
 class InvalidClient(ServiceError):
-    """Client authentication failed (RFC 6749 §5.2). Says the same of an unknown client and of a wrong secret."""
+    """Client authentication failed (RFC 6749 §5.2).
+
+    Says the same of an unknown client, another method than the registered one, a wrong secret, and an assertion that
+    proves nothing or was used before.
+    """
 
     code = Code.UNAUTHENTICATED
 
 
 class TooManyFailures(ServiceError):
-    """Client authentication failed once more, after it failed often. The right secret would have passed."""
+    """Client authentication failed once more, after it failed often. The right credentials would have passed."""
 
     code = Code.RESOURCE_EXHAUSTED
 
     def __init__(self, retry_seconds: float) -> None:
         """Say how long failures are answered this way."""
-        super().__init__("client authentication failed too often: check the secret, and wait before trying again")
+        super().__init__("client authentication failed too often: check the credentials, and wait before trying again")
         self.retry_seconds = retry_seconds
 
 
@@ -72,6 +76,12 @@ class ClientNotFound(ServiceError):
     """The caller's platform has no such client."""
 
     code = Code.NOT_FOUND
+
+
+class ClientHasNoSecret(ServiceError):
+    """The client authenticates by its keys, so there is no secret to replace."""
+
+    code = Code.FAILED_PRECONDITION
 
 
 class ClientQuotaExceeded(ServiceError):

@@ -14,6 +14,10 @@ from authserver.store.clients import Client
 from mesh import private_tokens, signed_jwt
 from mesh.access.rules import Caller
 
+TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a grant type (RFC 8693 §2.1)
+ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a token type (RFC 8693 §3)
+JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
+
 _JTI_BYTES = 12
 _REFUSAL = "the access token is malformed, expired or revoked; take a new one"
 

@@ -1,10 +1,11 @@
 """Registers the clients of partners (RFC 7591)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from sqlalchemy import Connection
 
 from authserver.access_tokens import NEW
+from authserver.client_authentication import BY_SECRET, ClientAuthentication
 from authserver.client_secrets import Peppers, new_client_secret
 from authserver.errors import ClientQuotaExceeded, SoftwareStatementUsed, UnapprovedSoftwareStatement
 from authserver.owned_clients import actor_of
@@ -22,7 +23,7 @@ from mesh.ids import new_id
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """A client and its secret, at the one moment when the secret is known.
+    """A client and its secret, at the one moment when the secret is known; empty if the client has none.
 
     Attributes:
         client: The client.
@@ -31,7 +32,7 @@ class Credentials:
     """
 
     client: Client
-    client_secret: str
+    client_secret: str = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,12 +43,14 @@ class Registration:
         statement: The approval of the partner.
         client_name: What people will recognize the client by.
         scope: The scopes it wants, space-delimited; the platform's whole ceiling if empty.
+        authentication: How the client will authenticate.
 
     """
 
     statement: SoftwareStatement
     client_name: str
     scope: str
+    authentication: ClientAuthentication = BY_SECRET
 
 
 def register_client(
@@ -80,6 +83,7 @@ def register_client(
             scopes=grant_scope(registration.scope, platform.ceiling),
             epochs=NEW,
             create_time=now_ms,
+            authentication=registration.authentication,
         ),
         peppers,
     )
@@ -94,12 +98,15 @@ def register_client(
         partner_id=client.partner_id,
         scope=format_scope(client.scopes),
         software_statement=statement.jti,
+        token_endpoint_auth_method=client.authentication.method.value,
     )
     return minted
 
 
 def mint(client: Client, peppers: Peppers) -> Credentials:
-    """Return a client that is yet to be added, with a first secret."""
+    """Return a client that is yet to be added, with a first secret unless it authenticates by its keys."""
+    if not client.authentication.has_secret:
+        return Credentials(client, "")
     client_secret = new_client_secret()
     secret = Secret(new_id("sec"), peppers.digest(client_secret), client.create_time)
     return Credentials(replace(client, secrets=(secret,)), client_secret)

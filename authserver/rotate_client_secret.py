@@ -5,6 +5,7 @@ from dataclasses import replace
 from sqlalchemy import Connection
 
 from authserver.client_secrets import Peppers, new_client_secret
+from authserver.errors import ClientHasNoSecret
 from authserver.owned_clients import actor_of, find_owned_client
 from authserver.register_client import Credentials
 from authserver.store import secrets as store
@@ -44,12 +45,15 @@ def rotate_client_secret(
 
     Raises:
         ClientNotFound: If the platform has no such client.
+        ClientHasNoSecret: If it authenticates by its keys.
         InvalidRequest: If the time is past, or too far away.
 
     """
     if old_expire_time is not None and not now_ms < old_expire_time <= now_ms + _LONGEST_OVERLAP_MS:
         raise InvalidRequest({"old_secret_expires_at": "must lie in the next 30 days"})
     client = find_owned_client(connection, caller, client_id, lock=True)
+    if not client.authentication.has_secret:
+        raise ClientHasNoSecret(f"the client authenticates by {client.authentication.method}: update its jwks instead")
     return replace_secret(
         connection, peppers, trail, actor_of(caller), client, old_expire_time=old_expire_time, now_ms=now_ms
     )
@@ -71,12 +75,12 @@ def replace_secret(
         kept: tuple[Secret, ...] = ()
         raise_epoch(connection, Holder.CLIENT, client_id)
     else:
-        newest = client.secrets[0]
-        kept = (replace(newest, expire_time=old_expire_time),)
-        store.expire_secret(connection, newest.secret_id, old_expire_time)
+        kept = tuple(replace(newest, expire_time=old_expire_time) for newest in client.secrets[:1])
+        for newest in kept:  # none yet, if the client authenticated by its keys before
+            store.expire_secret(connection, newest.secret_id, old_expire_time)
     for secret in client.secrets[len(kept) :]:
         store.delete_secret(connection, secret.secret_id)
-    news = News(Kind.CLIENT_CHANGED if kept else Kind.CLIENT, client_id)
+    news = News(Kind.CLIENT if old_expire_time is None else Kind.CLIENT_CHANGED, client_id)
     client_secret = new_client_secret()
     new = Secret(new_id("sec"), peppers.digest(client_secret), now_ms)
     store.add_secrets(connection, [(client_id, new)])

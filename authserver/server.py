@@ -4,16 +4,26 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from authserver.audit_heads import HeadFile
-from authserver.authentication import Authenticator
+from authserver.authentication import Authenticator, Judge
 from authserver.client_cache import ClientCache
-from authserver.config import AuthServerConfig, StatementIssuerConfig
+from authserver.client_tokens import ClientTokens
+from authserver.config import AuthServerConfig, HttpConfig, StatementIssuerConfig
 from authserver.exchange_token import AccessTokens, TokenExchange
 from authserver.feed import Feed
+from authserver.http_face.app import application
+from authserver.http_face.discovery import DiscoveryEndpoints
+from authserver.http_face.registration import RegistrationEndpoints
+from authserver.http_face.server import HttpFace
+from authserver.http_face.tokens import TokenEndpoints
 from authserver.installation import Installation, read_installation
 from authserver.key_ring import KeyRing
 from authserver.refusals import Refusals
+from authserver.registrations import Registrations
 from authserver.rotate_keys import KeyKeeper, paces, prepare_keys
 from authserver.secret_uses import SecretUses
 from authserver.servicers.client_registration import ClientRegistrationServiceServicer
@@ -76,7 +86,8 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
         refusals = Refusals(config.failures_at_once, config.failure_refill_seconds)
         keeper = KeyKeeper(installation.key_encryption, paces(config), installation.trail)
         key_ring = await _load_keys(database, feed, keeper)
-        services = _services(config, installation, database, feed, key_ring, uses, refusals)
+        work = _work(config, installation, database, feed, key_ring, uses, refusals)
+        services = _services(config, installation, work)
         names = [service.name for service in services]
         contracts = own_contracts()
         verifier = PrivateTokenVerifier(key_ring.published, config.issuer, NAME, time.time)
@@ -89,20 +100,37 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
         )
         await feed.follow()
         await key_ring.reload()  # what has changed since they were loaded, the feed does not tell
-        for work in (
+        face = _http_face(config, config.http, work, contracts) if config.http else None
+        for task in (
             feed.keep_following(),
             keep_tidy(database, uses),
             keep_keys_in_time(key_ring, feed, keeper),
             keep_account(database, installation.trail, refusals, heads),
         ):
-            await stack.enter_async_context(working(work))
+            await stack.enter_async_context(working(task))
+        if face:
+            await face.start()
+            stack.push_async_callback(face.stop)
         await server.start()
         stack.push_async_callback(server.stop)
         stack.callback(feed.stop)  # first: no other call lasts until its caller has had enough
         yield server
 
 
-def _services(
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What both gRPC and HTTP call."""
+
+    database: Database
+    feed: Feed
+    key_ring: KeyRing
+    authenticator: Authenticator
+    access_tokens: AccessTokens
+    client_tokens: ClientTokens
+    registrations: Registrations
+
+
+def _work(
     config: AuthServerConfig,
     installation: Installation,
     database: Database,
@@ -110,14 +138,39 @@ def _services(
     key_ring: KeyRing,
     uses: SecretUses,
     refusals: Refusals,
-) -> list[Service]:
-    trail, clock = installation.trail, time.time
+) -> _Work:
+    trail, peppers, clock = installation.trail, installation.peppers, time.time
     issuers = tuple(_statement_issuer(issuer) for issuer in config.statement_issuers)
     clients = ClientCache(database, feed, config.client_cache_entries)
     tokens = AccessTokens(key_ring, clients, feed, clock)
-    authenticator = Authenticator(clients, installation.peppers, uses, refusals, clock)
-    exchange = TokenExchange(
+    ttl_seconds = config.access_token_ttl_seconds
+    judge = Judge(peppers, uses, config.assertion_audiences(), clock)
+    return _Work(
+        database,
+        feed,
+        key_ring,
+        Authenticator(database, clients, judge, refusals),
         tokens,
+        ClientTokens(key_ring, tokens, feed, trail, clock=clock, ttl_seconds=ttl_seconds),
+        Registrations(database, feed, issuers, peppers, trail, audience=config.issuer, clock=clock),
+    )
+
+
+def _http_face(config: AuthServerConfig, http: HttpConfig, work: _Work, contracts: FileDescriptorSet) -> HttpFace:
+    url, seconds, methods = http.public_url, http.request_seconds, read_methods(contracts)
+    app = application(
+        TokenEndpoints(work.authenticator, work.client_tokens, issuer=url, seconds=seconds),
+        RegistrationEndpoints(work.access_tokens, work.registrations, methods=methods, public_url=url, seconds=seconds),
+        DiscoveryEndpoints(work.key_ring, methods=methods, public_url=url),
+    )
+    return HttpFace(http, app, config.server.drain_seconds)
+
+
+def _services(config: AuthServerConfig, installation: Installation, work: _Work) -> list[Service]:
+    database, feed, key_ring = work.database, work.feed, work.key_ring
+    trail, clock = installation.trail, time.time
+    exchange = TokenExchange(
+        work.access_tokens,
         key_ring,
         clock,
         issuer=config.issuer,
@@ -128,13 +181,13 @@ def _services(
         Service(
             "sekisho.auth.v1.TokenService",
             token_service_pb2_grpc.add_TokenServiceServicer_to_server,
-            TokenServiceServicer(authenticator, key_ring, tokens, feed, trail, config=config, clock=clock),
+            TokenServiceServicer(work.authenticator, work.client_tokens, issuer=config.issuer),
         ),
         Service(
             "sekisho.auth.v1.ClientRegistrationService",
             client_registration_service_pb2_grpc.add_ClientRegistrationServiceServicer_to_server,
             ClientRegistrationServiceServicer(
-                database, feed, issuers, installation.peppers, trail, audience=config.issuer, clock=clock
+                work.registrations, database, feed, installation.peppers, trail, clock=clock
             ),
         ),
         Service(

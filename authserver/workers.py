@@ -15,6 +15,7 @@ from authserver.rotate_keys import KeyKeeper, is_work_due, keep_keys
 from authserver.secret_uses import SecretUses
 from authserver.store.feed import forget_before
 from authserver.store.revoked_tokens import forget_expired_tokens
+from authserver.store.used_assertions import forget_expired_assertions
 from authserver.trail import Trail
 from mesh.database import Database
 from mesh.lifecycle import forever
@@ -35,6 +36,7 @@ async def keep_tidy(database: Database, uses: SecretUses) -> None:
 
         def forget(connection: Connection) -> None:
             forget_expired_tokens(connection, now_ms)
+            forget_expired_assertions(connection, now_ms)
             forget_before(connection, now_ms - _FEED_SECONDS * 1000)
 
         await database.run(forget)

@@ -17,6 +17,7 @@ MEASUREMENTS: dict[str, _Measurement] = {
     "gateway.unary": gateway_rows.unary,
     "gateway.stream": gateway_rows.stream,
     "auth.token": auth_rows.token,
+    "auth.token.http": auth_rows.token_by_http,
     "auth.exchange": auth_rows.exchange,
     "auth.many": auth_rows.many_clients,
     "auth.strangers": auth_rows.many_strangers,

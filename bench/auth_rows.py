@@ -1,16 +1,19 @@
 """What a token and an exchange cost at the auth server: beside a bare server, and with many clients beside few."""
 
+import ssl
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import httpx
 import msgspec
 
 from authserver.config import AuthServerConfig
+from authserver.issue_token import CLIENT_CREDENTIALS
 from bench import load
 from bench.bare import BareConfig
 from bench.fleet import Fleet, Server, fleet, free_address
-from bench.measure import Row, Sample, Scale, compare, measure_pairs
+from bench.measure import Pairs, Row, Sample, Scale, compare, measure_pairs
 from gateway.config import GatewayConfig
 from mesh import config
 from sekisho.auth.v1 import exchange_service_pb2, token_service_pb2, token_service_pb2_grpc
@@ -41,6 +44,22 @@ async def token(scale: Scale) -> list[Row]:
         return await _measure("auth.token", _ISSUE_TOKEN, _Load(auth, requests), _Load(bare, requests), scale)
 
 
+async def token_by_http(scale: Scale) -> list[Row]:
+    """Measure the issuing of tokens by HTTP, beside that by gRPC at the same server."""
+    async with fleet() as processes:
+        shops, auth = processes.add_shops(_FEW), await _start(processes)
+        url, trust = processes.addresses.oauth, ssl.create_default_context(cafile=processes.addresses.ca)
+        async with httpx.AsyncClient(base_url=url, verify=trust, trust_env=False) as client:
+            form = {"grant_type": CLIENT_CREDENTIALS}
+            pairs = await measure_pairs(
+                "auth.token.http",
+                scale.rounds,
+                load.posts(auth.pid, client, "/oauth2/token", form, shops, scale.calls),
+                load.calls(auth, _ISSUE_TOKEN, _issue_requests(shops), scale.calls),
+            )
+        return _rows("auth.token.http", pairs)
+
+
 async def exchange(scale: Scale) -> list[Row]:
     """Measure the exchange of tokens for private ones."""
     async with fleet() as processes:
@@ -69,6 +88,10 @@ async def _measure(name: str, method: str, subject: _Load, baseline: _Load, scal
     pairs = await measure_pairs(
         name, scale.rounds, subject.sample(method, scale.calls), baseline.sample(method, scale.calls)
     )
+    return _rows(name, pairs)
+
+
+def _rows(name: str, pairs: Pairs) -> list[Row]:
     return [
         compare(name, "CPU µs/call", pairs, lambda cost: cost.cpu_microseconds),
         compare(name, "calls/s per core", pairs, lambda cost: cost.per_core_second),

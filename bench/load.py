@@ -1,10 +1,11 @@
 """Loads a server from this process, with bytes: what is measured is the server, not the messages' making."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
 import grpc
+import httpx
 
 from bench.bare import STREAM_MESSAGES
 from bench.fleet import Server
@@ -21,19 +22,38 @@ def calls(server: Server, method: str, requests: Sequence[bytes], count: int, *,
     """Return a sample of calls with the requests in turn, `CONCURRENCY` of them at a time."""
     multicallable: Any = server.channel.unary_unary(method)
 
+    async def call(number: int) -> None:
+        await multicallable(requests[number % len(requests)], metadata=metadata, timeout=_TIMEOUT_SECONDS)
+
+    return _sample(server.pid, call, count)
+
+
+def posts(
+    pid: int, client: httpx.AsyncClient, path: str, form: dict[str, str], as_: Sequence[tuple[str, str]], count: int
+) -> Sample:
+    """Return a sample of a form posted by HTTP/1.1, as each of the clients in turn, `CONCURRENCY` at a time."""
+
+    async def post(number: int) -> None:
+        answer = await client.post(path, data=form, auth=as_[number % len(as_)])
+        answer.raise_for_status()
+
+    return _sample(pid, post, count)
+
+
+def _sample(pid: int, call: Callable[[int], Awaitable[None]], count: int) -> Sample:
     async def call_all() -> None:
         numbers = iter(range(count))
 
         async def caller() -> None:
             for number in numbers:
-                await multicallable(requests[number % len(requests)], metadata=metadata, timeout=_TIMEOUT_SECONDS)
+                await call(number)
 
         async with asyncio.TaskGroup() as group:
             for _ in range(CONCURRENCY):
                 group.create_task(caller())
 
     async def sample(_number: int) -> Cost:
-        return await cost_of(server.pid, count, call_all())
+        return await cost_of(pid, count, call_all())
 
     return sample
 

@@ -33,19 +33,25 @@ _Configuration: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The port of each service."""
+    """The port of each service, and that of the auth server's HTTP face."""
 
     gateway: int
     shops: int
     authserver: int
     payments: int
+    http: int
+
+    @property
+    def http_url(self) -> str:
+        """The URL of the HTTP face, by the name that its certificate and the gateway's have."""
+        return f"https://localhost:{self.http}"
 
     @classmethod
     def choose(cls, first: int) -> "Ports":
-        """Return four ports from `first` on; four free ones for 0."""
+        """Return five ports from `first` on; five free ones for 0."""
         if first:
-            return cls(first, first + 1, first + 2, first + 3)
-        return cls(*(reserved_port() for _ in range(4)))
+            return cls(first, first + 1, first + 2, first + 3, first + 4)
+        return cls(*(reserved_port() for _ in range(5)))
 
 
 def reserved_port() -> int:
@@ -91,6 +97,11 @@ def _authserver(home: Home, ports: Ports, database: str) -> _Configuration:
     return {
         "server": _inside(home, "authserver", ports.authserver),
         "database": database,
+        "http": {
+            "listen": f"{HOST}:{ports.http}",
+            **_certificate(home, "authserver-public"),
+            "public_url": ports.http_url,
+        },
         "issuer": _AUTH_ISSUER,
         "audiences": list(_BACKEND_SERVICES),
         "key_encryption_keys": ["key-encryption-key"],

@@ -19,13 +19,15 @@ DEFAULT_HOME = Path(".sekisho")
 
 
 class MeshAddresses(msgspec.Struct, frozen=True):
-    """Where everything of a running mesh is: addresses as `host:port`, and files."""
+    """Where everything of a running mesh is: addresses as `host:port`, a URL, and files."""
 
     # The gateway's public address.
     gateway: str
     # The marketplace's public address.
     shops: str
-    # The CA that both addresses' certificates come from, PEM.
+    # The URL of the auth server's HTTP face, its OAuth issuer.
+    oauth: str
+    # The CA that the certificates of all three come from, PEM.
     ca: Path
     # The Master Client's credentials.
     master_credentials: Path

@@ -57,6 +57,7 @@ def prepare(home: Home, ports: Ports, databases: str | None = None) -> MeshAddre
     addresses = MeshAddresses(
         gateway=f"{HOST}:{ports.gateway}",
         shops=f"{HOST}:{ports.shops}",
+        oauth=ports.http_url,
         ca=home.pki / "public-ca.pem",
         master_credentials=home.folder("shops") / "master-credentials.json",
         operator_credentials=home.credentials / "operator.json",
@@ -104,7 +105,7 @@ def _issue_certificates(home: Home) -> None:
     for workload in ("gateway", "authserver", "payments", "supervisor"):
         pki.issue_workload(workloads, home.pki, workload)
     public = pki.create_authority(home.pki, "public-ca")
-    for endpoint in ("gateway-public", "shops-public"):
+    for endpoint in ("gateway-public", "shops-public", "authserver-public"):
         pki.issue_public(public, home.pki, endpoint)
 
 

@@ -3,7 +3,7 @@
 import tempfile
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,7 +55,7 @@ class _Tenant:
     application_id: str
     software_statement: str
     client_id: str
-    client_secret: str
+    client_secret: str = field(repr=False)
 
 
 class Refusals:

@@ -24,7 +24,8 @@ _TEXT = """[bold green]The mesh is up.[/] Ctrl-C stops it.
 
   gateway              {gateway}
   shops                {shops}
-  CA of both           {ca}
+  OAuth by HTTP        {oauth}
+  CA of all            {ca}
   Master Client        {master_credentials}
   operator             {operator_credentials}
   wallet application   {wallet_credentials}
@@ -36,7 +37,7 @@ Try, in another terminal: [bold]sekisho demo --home {home}[/]"""
 def up(
     home: HomeOption = DEFAULT_HOME,
     port: Annotated[
-        int, typer.Option(min=0, max=65532, help="The gateway's port; the others follow it. 0: free ports.")
+        int, typer.Option(min=0, max=65531, help="The gateway's port; the others follow it. 0: free ports.")
     ] = DEFAULT_PORT,
     database: Annotated[
         str | None,

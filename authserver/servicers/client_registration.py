@@ -2,25 +2,18 @@
 
 from collections.abc import Callable
 
-from sqlalchemy import Connection
-
+from authserver.client_authentication import ClientAuthentication, parse_authentication
 from authserver.client_secrets import Peppers
-from authserver.delete_client import delete_client
 from authserver.errors import InvalidClientMetadata
 from authserver.feed import Feed
-from authserver.owned_clients import find_owned_client
-from authserver.register_client import Credentials, Registration, register_client
+from authserver.issue_token import CLIENT_CREDENTIALS
+from authserver.registrations import Registrations
 from authserver.rotate_client_secret import rotate_client_secret
 from authserver.scopes import format_scope
-from authserver.servicers.tokens import CLIENT_CREDENTIALS
-from authserver.software_statements import StatementIssuer, verify_statement
 from authserver.store.clients import Client, list_clients
 from authserver.store.secrets import Secret
-from authserver.store.tables import NAME_LENGTH
 from authserver.trail import Trail
-from authserver.update_client import update_client
 from mesh.access.descriptors import client_type_number
-from mesh.crash_points import crash_point
 from mesh.database import Database
 from mesh.interceptors.private_token import current_caller
 from mesh.interceptors.wrapping import Context
@@ -35,43 +28,36 @@ class ClientRegistrationServiceServicer(client_registration_service_pb2_grpc.Cli
 
     def __init__(
         self,
+        registrations: Registrations,
         database: Database,
         feed: Feed,
-        issuers: tuple[StatementIssuer, ...],
         peppers: Peppers,
         trail: Trail,
         *,
-        audience: str,
         clock: Callable[[], float],
     ) -> None:
-        """Remember whose statements count, and what secrets are digested with."""
+        """Remember what works on clients, and what secrets are digested with."""
+        self._registrations = registrations
         self._database = database
         self._feed = feed
-        self._issuers = issuers
         self._peppers = peppers
         self._trail = trail
-        self._audience = audience
         self._clock = clock
 
     async def RegisterClient(self, request: pb.RegisterClientRequest, context: Context) -> pb.RegisterClientResponse:
         """Verify the statement, and mint a client."""
         del context
-        caller, now = current_caller(), self._clock()
-        _check_name(request.client_name)
-        if list(request.grant_types) not in ([], [CLIENT_CREDENTIALS]):
-            raise InvalidClientMetadata(f"grant_types must be [{CLIENT_CREDENTIALS}]")
-        statement = verify_statement(request.software_statement, self._issuers, self._audience, now)
-        registration = Registration(statement, request.client_name, request.scope)
-
-        def register(connection: Connection) -> Credentials:
-            registered = register_client(connection, self._peppers, self._trail, caller, registration, to_ms(now))
-            crash_point("authserver", "RegisterClient", "commit")
-            return registered
-
-        credentials = await self._database.run(register)
-        crash_point("authserver", "RegisterClient", "answer")
+        registered = await self._registrations.register(
+            current_caller(),
+            request.software_statement,
+            client_name=request.client_name,
+            scope=request.scope,
+            grant_types=request.grant_types,
+            authentication=parse_authentication(request.token_endpoint_auth_method, request.jwks),
+        )
+        credentials = registered.credentials
         return pb.RegisterClientResponse(
-            client=_message(credentials.client, now),
+            client=_message(credentials.client, self._clock()),
             client_secret=credentials.client_secret,
             client_secret_expires_at=0,
         )
@@ -79,9 +65,7 @@ class ClientRegistrationServiceServicer(client_registration_service_pb2_grpc.Cli
     async def GetClient(self, request: pb.GetClientRequest, context: Context) -> pb.Client:
         """Return the client."""
         del context
-        caller = current_caller()
-        client = await self._database.read(lambda connection: find_owned_client(connection, caller, request.client_id))
-        return _message(client, self._clock())
+        return _message(await self._registrations.get(current_caller(), request.client_id), self._clock())
 
     async def ListClients(self, request: pb.ListClientsRequest, context: Context) -> pb.ListClientsResponse:
         """Return a page of the platform's clients."""
@@ -95,27 +79,21 @@ class ClientRegistrationServiceServicer(client_registration_service_pb2_grpc.Cli
         )
 
     async def UpdateClient(self, request: pb.UpdateClientRequest, context: Context) -> pb.Client:
-        """Replace name and scope."""
+        """Replace name and scope, and how the client authenticates if the request says so."""
         del context
-        caller = current_caller()
-        _check_name(request.client_name)
-        client = await self._feed.run(
-            lambda connection: update_client(
-                connection,
-                self._trail,
-                caller,
-                request.client_id,
-                client_name=request.client_name,
-                scope=request.scope,
-            )
+        client = await self._registrations.update(
+            current_caller(),
+            request.client_id,
+            client_name=request.client_name,
+            scope=request.scope,
+            authentication=_new_authentication(request),
         )
         return _message(client, self._clock())
 
     async def DeleteClient(self, request: pb.DeleteClientRequest, context: Context) -> pb.DeleteClientResponse:
         """Delete the client."""
         del context
-        caller = current_caller()
-        await self._feed.run(lambda connection: delete_client(connection, self._trail, caller, request.client_id))
+        await self._registrations.delete(current_caller(), request.client_id)
         return pb.DeleteClientResponse()
 
     async def RotateClientSecret(
@@ -143,9 +121,12 @@ class ClientRegistrationServiceServicer(client_registration_service_pb2_grpc.Cli
         )
 
 
-def _check_name(name: str) -> None:
-    if not name.strip() or len(name) > NAME_LENGTH or not name.isprintable():
-        raise InvalidClientMetadata(f"client_name must be 1 to {NAME_LENGTH} printable characters")
+def _new_authentication(request: pb.UpdateClientRequest) -> ClientAuthentication | None:
+    if not request.token_endpoint_auth_method:
+        if request.jwks:
+            raise InvalidClientMetadata("jwks must come with a token_endpoint_auth_method")
+        return None
+    return parse_authentication(request.token_endpoint_auth_method, request.jwks)
 
 
 def _message(client: Client, now: float) -> pb.Client:
@@ -158,6 +139,8 @@ def _message(client: Client, now: float) -> pb.Client:
         partner_id=client.partner_id,
         scope=format_scope(client.scopes),
         grant_types=[CLIENT_CREDENTIALS],
+        token_endpoint_auth_method=client.authentication.method.value,
+        jwks=client.authentication.jwks,
         secrets=[_secret_message(secret) for secret in client.secrets if secret.works_at(to_ms(now))],
     )
 

@@ -1,16 +1,12 @@
 """`sekisho.auth.v1.ExchangeService`."""
 
 from authserver.errors import UnsupportedGrantType
-from authserver.exchange_token import TokenExchange
+from authserver.exchange_token import ACCESS_TOKEN_TYPE, JWT_TYPE, TOKEN_EXCHANGE, TokenExchange
 from authserver.scopes import format_scope
 from mesh.access.descriptors import client_type_number
 from mesh.interceptors.wrapping import Context
 from sekisho.auth.v1 import exchange_service_pb2 as pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc
-
-TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"  # noqa: S105 - a grant type (RFC 8693 §2.1)
-ACCESS_TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"  # noqa: S105 - a token type (RFC 8693 §3)
-JWT_TYPE = "urn:ietf:params:oauth:token-type:jwt"
 
 
 class ExchangeServiceServicer(exchange_service_pb2_grpc.ExchangeServiceServicer):

@@ -8,8 +8,11 @@ from sqlalchemy import Connection, Row, String, and_, delete, exists, func, inse
 from sqlalchemy import bindparam as bind
 
 from authserver.access_tokens import Epochs
+from authserver.client_authentication import BY_SECRET, AuthMethod, ClientAuthentication
+from authserver.client_keys import parse_keys
 from authserver.scopes import format_scope, parse_scope
 from authserver.store.blocks import Holder
+from authserver.store.registration_access_tokens import delete_registration_access
 from authserver.store.revoked_tokens import forget_revoked_tokens, revoked_tokens_of
 from authserver.store.secrets import Secret, add_secrets, delete_secrets, list_secrets
 from authserver.store.tables import blocks, clients, partners, platforms, software_statements
@@ -65,6 +68,11 @@ _UPDATE = (
     .where(clients.c.client_id == bind("id"))
     .values(client_name=bind("new_name"), scope=bind("new_scope"))
 )
+_AUTHENTICATION = (
+    update(clients)
+    .where(clients.c.client_id == bind("id"))
+    .values(token_endpoint_auth_method=bind("new_method"), jwks=bind("new_jwks"))
+)
 _DELETE = delete(clients).where(clients.c.client_id == bind("id"))
 
 _STATEMENT_CLIENT = select(software_statements.c.client_id).where(
@@ -86,6 +94,7 @@ class Client:
         scopes: What it may ask for.
         epochs: Its own, its partner's and its platform's, 0 where it has none.
         create_time: When its id was issued, in milliseconds since the epoch.
+        authentication: How it authenticates.
         secrets: Its secrets, the newest first.
         blocked: Whether it, its partner or its platform is shut out.
         revoked_tokens: The digests of the tokens that were revoked one by one.
@@ -100,6 +109,7 @@ class Client:
     scopes: frozenset[str]
     epochs: Epochs
     create_time: int
+    authentication: ClientAuthentication = BY_SECRET
     secrets: tuple[Secret, ...] = ()
     blocked: bool = False
     revoked_tokens: frozenset[bytes] = frozenset()
@@ -145,7 +155,8 @@ def count_clients(connection: Connection, platform_id: str) -> int:
 def add_clients(connection: Connection, added: Sequence[Client]) -> None:
     """Add clients and their secrets. Their platforms and their partners must be there."""
     connection.execute(_INSERT, [_client_row(client) for client in added])
-    add_secrets(connection, [(client.client_id, secret) for client in added for secret in client.secrets])
+    if secrets := [(client.client_id, secret) for client in added for secret in client.secrets]:
+        add_secrets(connection, secrets)
 
 
 def update_client(connection: Connection, client_id: str, client_name: str, scopes: frozenset[str]) -> None:
@@ -153,10 +164,17 @@ def update_client(connection: Connection, client_id: str, client_name: str, scop
     connection.execute(_UPDATE, {"id": client_id, "new_name": client_name, "new_scope": format_scope(scopes)})
 
 
+def update_authentication(connection: Connection, client_id: str, authentication: ClientAuthentication) -> None:
+    """Replace how a client authenticates."""
+    changes = {"new_method": authentication.method.value, "new_jwks": authentication.jwks or None}
+    connection.execute(_AUTHENTICATION, {"id": client_id, **changes})
+
+
 def delete_client(connection: Connection, client_id: str) -> None:
-    """Remove a client, its secrets, and what is known of its tokens."""
+    """Remove a client, its secrets, its registration access token, and what is known of its tokens."""
     forget_revoked_tokens(connection, client_id)
     delete_secrets(connection, client_id)
+    delete_registration_access(connection, client_id)
     connection.execute(_DELETE, {"id": client_id})
 
 
@@ -180,6 +198,8 @@ def _client_row(client: Client) -> dict[str, object]:
         "scope": format_scope(client.scopes),
         "epoch": client.epochs.client,
         "create_time": client.create_time,
+        "token_endpoint_auth_method": client.authentication.method.value,
+        "jwks": client.authentication.jwks or None,
     }
 
 
@@ -198,6 +218,9 @@ def _client(row: Row[*tuple[Any, ...]], secrets: Sequence[Secret], revoked_token
         scopes=parse_scope(row.scope),
         epochs=Epochs(row.epoch, row.partner_epoch, row.platform_epoch),
         create_time=row.create_time,
+        authentication=ClientAuthentication(
+            AuthMethod(row.token_endpoint_auth_method), parse_keys(row.jwks) if row.jwks else ()
+        ),
         secrets=tuple(secrets),
         blocked=bool(row.blocked),
         revoked_tokens=revoked_tokens,

@@ -49,6 +49,8 @@ clients = Table(
     Column("scope", String(500), nullable=False),
     Column("epoch", BigInteger, nullable=False),
     Column("create_time", BigInteger, nullable=False),
+    Column("token_endpoint_auth_method", String(32), nullable=False, server_default="client_secret_basic"),
+    Column("jwks", Text),  # its public keys, a JWK set; absent: it authenticates by a secret
     # A client speaks for a platform, for a partner of a platform, or for the company itself.
     CheckConstraint(
         "(client_type = 'MASTER' AND platform_id IS NOT NULL AND partner_id IS NULL)"
@@ -69,6 +71,16 @@ client_secrets = Table(
     Column("create_time", BigInteger, nullable=False),
     Column("expire_time", BigInteger),  # absent: it does not
     Column("last_use_time", BigInteger),  # absent: never; written at most once a minute
+)
+
+# What manages one client by HTTP. At most one a client; clients registered by gRPC have none.
+registration_access_tokens = Table(
+    "registration_access_tokens",
+    METADATA,
+    Column("client_id", ForeignKey("clients.client_id"), primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("pepper_id", Integer, nullable=False),  # which pepper it was digested with
+    Column("create_time", BigInteger, nullable=False),
 )
 
 software_statements = Table(
@@ -94,6 +106,16 @@ revoked_tokens = Table(
     METADATA,
     Column("digest", LargeBinary(32), primary_key=True),
     Column("client_id", String(64), nullable=False, index=True),
+    Column("expire_time", BigInteger, nullable=False, index=True),
+)
+
+# Assertions that clients have authenticated by, until they would have expired. No foreign key: a client that is deleted
+# leaves them behind.
+used_assertions = Table(
+    "used_assertions",
+    METADATA,
+    Column("client_id", String(64), primary_key=True),
+    Column("jti_digest", LargeBinary(32), primary_key=True),
     Column("expire_time", BigInteger, nullable=False, index=True),
 )
 

@@ -37,11 +37,12 @@ def blocks() -> list[str]:
 
 @pytest.mark.timeout(600)
 def test_the_calls_of_the_readme_work_word_for_word(grpcurl_folder: Path, tmp_path: Path) -> None:
-    assert len(blocks()) == 4
-    *before, last = blocks()
+    *before, refused, by_http = blocks()
+    assert len(before) == 3
     with mesh_up(tmp_path / ".sekisho") as mesh:
         port = mesh.addresses["gateway"].rpartition(":")[2]
-        script = "\n".join(["set -eu", *before, "echo ==== refused ====", last]).replace(":7443", f":{port}")
+        script = "\n".join(["set -eu", *before, by_http, "echo ==== refused ====", refused])
+        script = script.replace("https://localhost:7447", mesh.addresses["oauth"]).replace(":7443", f":{port}")
         run = subprocess.run(
             ["/bin/bash"],
             input=script,
@@ -57,6 +58,9 @@ def test_the_calls_of_the_readme_work_word_for_word(grpcurl_folder: Path, tmp_pa
     assert "rpc CapturePayment" in done
     assert "ExchangeService" not in done
     assert '"state": "APPROVED"' in done, run.stderr
+    assert f'"token_endpoint":"{mesh.addresses["oauth"]}/oauth2/token"' in done, run.stderr
+    assert '"active":true' in done
+    assert done.rstrip().endswith('{"active":false}')
     assert run.returncode != 0  # the last call fails, and says why as the README shows
     shown = re.search(r"```\nERROR:\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert shown

@@ -13,8 +13,8 @@ import msgspec
 import pytest
 
 from authserver.config import AuthServerConfig
+from authserver.exchange_token import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
 from authserver.server import running
-from authserver.servicers.exchange import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
 from cli.configurations import Ports
 from cli.home import Home, read_credentials
 from cli.preparation import prepare
@@ -89,8 +89,8 @@ class AuthServer:
 @asynccontextmanager
 async def auth_server(home: Home) -> AsyncIterator[AuthServer]:
     config = load(home.config("authserver"), AuthServerConfig)
-    listen = msgspec.structs.replace(config.server, listen="127.0.0.1:0")
-    async with running(msgspec.structs.replace(config, server=listen)) as server:
+    listen = msgspec.structs.replace(config.server, listen="127.0.0.1:0")  # there are two
+    async with running(msgspec.structs.replace(config, server=listen, http=None)) as server:
         channel_config = ChannelConfig(
             target=f"127.0.0.1:{server.port}",
             ca=home.pki / "workload-ca.pem",

@@ -9,7 +9,8 @@ from sqlalchemy import Connection, text
 
 from authserver.access_tokens import TokenSealer
 from authserver.audit_chain import AuditLine
-from authserver.authentication import Authenticator
+from authserver.authentication import Authenticator, Judge
+from authserver.client_authentication import BY_SECRET, ClientAuthentication
 from authserver.client_cache import ClientCache
 from authserver.client_secrets import Peppers
 from authserver.delete_client import delete_client
@@ -20,6 +21,7 @@ from authserver.issue_token import issue_token
 from authserver.key_encryption import KeyEncryption
 from authserver.key_ring import KeyRing
 from authserver.key_schedule import Use
+from authserver.presented import PresentedSecret
 from authserver.provision_client import Provisioner, provision_master, provision_staff
 from authserver.refusals import Refusals
 from authserver.register_client import Credentials, Registration, register_client
@@ -41,6 +43,7 @@ NOW = 1_800_000_000.0
 PEPPERS = Peppers({1: bytes(range(32))}, 1)
 KEY_ENCRYPTION_KEY = bytes(range(1, 33))
 ENCRYPTION = KeyEncryption([KEY_ENCRYPTION_KEY])
+ISSUER, TOKEN_URL = "https://auth.example", "https://auth.example/oauth2/token"
 AUDIT_KEY = bytes(range(2, 34))
 MASTER_SCOPES = frozenset({"clients.read", "clients.write"})
 CEILING = frozenset({"payments.read", "payments.write"})
@@ -66,9 +69,18 @@ class Replica:
         self.feed.listen(self.key_ring.hear)
         self.uses = SecretUses(PEPPERS)
         self.refusals = Refusals(failures_at_once, refill_seconds=6)
-        self.authenticator = Authenticator(self.clients, PEPPERS, self.uses, self.refusals, company.clock)
+        self.authenticator = self.authenticating(PEPPERS)
         self.tokens = AccessTokens(self.key_ring, self.clients, self.feed, company.clock)
         self.exchanger = self.exchanging(ttl_seconds=300)
+
+    def authenticating(
+        self, peppers: Peppers, audiences: frozenset[str] = frozenset({ISSUER, TOKEN_URL})
+    ) -> Authenticator:
+        judge = Judge(peppers, self.uses, audiences, self.company.clock)
+        return Authenticator(self.company.database, self.clients, judge, self.refusals)
+
+    async def authenticate(self, client_id: str, client_secret: str, address: str = "") -> Client:
+        return await self.authenticator.authenticate(PresentedSecret(client_id, client_secret), address)
 
     def exchanging(self, ttl_seconds: int) -> TokenExchange:
         return TokenExchange(
@@ -127,15 +139,24 @@ class Company:
         return self.run(lambda connection: provision_staff(connection, self.provisioner, client_type, name, scopes))
 
     def register(
-        self, platform_id: str = "shops", *, statement: SoftwareStatement | None = None, scope: str = ""
+        self,
+        platform_id: str = "shops",
+        *,
+        statement: SoftwareStatement | None = None,
+        scope: str = "",
+        authentication: ClientAuthentication = BY_SECRET,
     ) -> Credentials:
         """Register a client by the platform's Master Client."""
-        return self.run(self.registering(platform_id, statement or approval(), scope))
+        return self.run(self.registering(platform_id, statement or approval(), scope, authentication))
 
     def registering(
-        self, platform_id: str, statement: SoftwareStatement, scope: str = ""
+        self,
+        platform_id: str,
+        statement: SoftwareStatement,
+        scope: str = "",
+        authentication: ClientAuthentication = BY_SECRET,
     ) -> Callable[[Connection], Credentials]:
-        registration = Registration(statement, "Tea shop", scope)
+        registration = Registration(statement, "Tea shop", scope, authentication)
         caller = caller_of(self.masters[platform_id])
         return lambda connection: register_client(connection, PEPPERS, self.trail, caller, registration, self.now_ms)
 
@@ -153,10 +174,26 @@ class Company:
             )
         )
 
-    def update(self, client_id: str, platform_id: str = "shops", *, name: str = "Tea shop", scope: str = "") -> Client:
+    def update(
+        self,
+        client_id: str,
+        platform_id: str = "shops",
+        *,
+        name: str = "Tea shop",
+        scope: str = "",
+        authentication: ClientAuthentication | None = None,
+    ) -> Client:
         caller = caller_of(self.masters[platform_id])
         return self.run(
-            lambda connection: update_client(connection, self.trail, caller, client_id, client_name=name, scope=scope)
+            lambda connection: update_client(
+                connection,
+                self.trail,
+                caller,
+                client_id,
+                client_name=name,
+                scope=scope,
+                authentication=authentication,
+            )
         )
 
     def delete(self, client_id: str, platform_id: str = "shops") -> None:
@@ -172,7 +209,7 @@ class Company:
         return asyncio.run(question(Replica(self)))
 
     def authenticate(self, client_id: str, client_secret: str) -> Client:
-        return self.ask(lambda replica: replica.authenticator.authenticate(client_id, client_secret))
+        return self.ask(lambda replica: replica.authenticate(client_id, client_secret))
 
     def token(self, credentials: Credentials, scope: str = "", ttl_seconds: int = 600) -> str:
         client = self.authenticate(credentials.client.client_id, credentials.client_secret)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from authserver.config import AuthServerConfig, PepperConfig, StatementIssuerConfig
 from authserver.provision_client import provision_master, provision_staff
@@ -17,6 +18,7 @@ from mesh.database import Database
 from mesh.migrations import upgrade
 from mesh.secret_files import create_key
 from tests.unit.authserver.company import CEILING, MASTER_SCOPES, Company
+from tests.unit.authserver.face import Face, face_up
 from tests.unit.authserver.wire import PAYMENTS_KEY, Play, Story, calling, provisioner
 
 
@@ -42,12 +44,11 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture
-def config(certificates: Path, database: Database, database_url: str, tmp_path: Path) -> AuthServerConfig:
-    del database  # migrated
+def make_config(certificates: Path, database_url: str, folder: Path) -> AuthServerConfig:
+    """Return the configuration of an auth server whose keys are in a folder."""
     for name in ("kek", "pepper", "audit-key"):
-        create_key(tmp_path / name)
-    (tmp_path / "jwks.json").write_text(json.dumps({"keys": [PAYMENTS_KEY.public_jwk()]}))
+        create_key(folder / name)
+    (folder / "jwks.json").write_text(json.dumps({"keys": [PAYMENTS_KEY.public_jwk()]}))
     return AuthServerConfig(
         server=ServerConfig(
             listen="127.0.0.1:0",
@@ -58,11 +59,17 @@ def config(certificates: Path, database: Database, database_url: str, tmp_path: 
         database=database_url,
         issuer="authserver.example",
         audiences=frozenset({"authserver", "payments"}),
-        key_encryption_keys=(tmp_path / "kek",),
-        peppers=(PepperConfig(id=1, file=tmp_path / "pepper"),),
-        audit_key=tmp_path / "audit-key",
-        statement_issuers=(StatementIssuerConfig(iss="payments", jwks=tmp_path / "jwks.json"),),
+        key_encryption_keys=(folder / "kek",),
+        peppers=(PepperConfig(id=1, file=folder / "pepper"),),
+        audit_key=folder / "audit-key",
+        statement_issuers=(StatementIssuerConfig(iss="payments", jwks=folder / "jwks.json"),),
     )
+
+
+@pytest.fixture
+def config(certificates: Path, database: Database, database_url: str, tmp_path: Path) -> AuthServerConfig:
+    del database  # migrated
+    return make_config(certificates, database_url, tmp_path)
 
 
 @pytest.fixture
@@ -92,3 +99,17 @@ def operator(config: AuthServerConfig, database: Database) -> Credentials:
     return database.run_here(
         lambda connection: provision_staff(connection, by, ClientType.OPERATOR, "alice", MASTER_SCOPES)
     )
+
+
+@pytest.fixture(scope="session")
+def one_face(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Face]:
+    """Run one auth server with an HTTP face for all tests that only call it."""
+    folder = tmp_path_factory.mktemp("face")
+    url = f"sqlite:///{folder / 'database.db'}"
+    database = Database(url)
+    database.run_here(lambda connection: upgrade(connection, "authserver"))
+    # Those that fail on purpose are many.
+    config = replace(make_config(certificates, url, folder), failures_at_once=100_000)
+    with face_up(config, database, folder) as face:
+        yield face
+    database.close()

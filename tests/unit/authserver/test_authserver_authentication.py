@@ -70,7 +70,7 @@ def outcomes(company: Company, *attempts: tuple[str, str, str]) -> list[tuple[st
 
     async def attempt(replica: Replica, client_id: str, secret: str, address: str) -> tuple[str, str, float]:
         try:
-            client = await replica.authenticator.authenticate(client_id, secret, address)
+            client = await replica.authenticate(client_id, secret, address)
         except (InvalidClient, TooManyFailures) as error:
             return error.reason, error.message, error.retry_seconds
         return "OK", client.client_id, 0
@@ -121,7 +121,7 @@ def test_an_unknown_client_costs_the_same_statements_as_a_wrong_secret_throttled
             await replica.feed.follow()
             statements.clear()
             with pytest.raises((InvalidClient, TooManyFailures)):
-                await replica.authenticator.authenticate(client_id, "wrong", "10.0.0.1")
+                await replica.authenticate(client_id, "wrong", "10.0.0.1")
             seen.append(list(statements))
         return seen
 

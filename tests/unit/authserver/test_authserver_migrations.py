@@ -49,7 +49,7 @@ def upgraded(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
     database.run_here(lambda connection: upgrade_to(connection, "authserver", "0001"))
     database.run_here(fill)
-    assert database.run_here(lambda connection: upgrade(connection, "authserver"))[0] == "0002"
+    assert database.run_here(lambda connection: upgrade(connection, "authserver")) == ["0002", "0003", "0004"]
     yield database
     database.close()
 

@@ -144,7 +144,7 @@ class AuthServerMachine(RuleBasedStateMachine):
     def issue(self, number: int, replica: int, which: int) -> None:
         shop = self.shop(number)
         secret, until = shop.secrets[which % len(shop.secrets)]
-        asked = self.replicas[replica].authenticator.authenticate(shop.client_id, secret)
+        asked = self.replicas[replica].authenticate(shop.client_id, secret)
         # Of another replica's changes this one may not have heard yet; then the token that it makes is dead already.
         self.ask(self.hear_all(replica))
         if shop.deleted or self.is_blocked(shop) or self.company.now >= until:

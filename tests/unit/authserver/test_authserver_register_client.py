@@ -148,7 +148,12 @@ def test_registering_leaves_a_line_in_the_audit_log(company: Company) -> None:
     line = company.last_audit_line()
     assert (line.action, line.subject) == ("client.register", client.client_id)
     assert line.actor == f"client:{company.masters['shops'].client.client_id}"
-    assert line.details == {"partner_id": "ptr_1", "scope": "payments.read", "software_statement": "app_1"}
+    assert line.details == {
+        "partner_id": "ptr_1",
+        "scope": "payments.read",
+        "software_statement": "app_1",
+        "token_endpoint_auth_method": "client_secret_basic",
+    }
 
 
 def test_secrets_are_stored_nowhere(company: Company, database_url: str) -> None:

@@ -127,12 +127,12 @@ def test_a_secret_ends_at_its_time_on_replicas_that_know_it_and_hear_nothing(
         replicas = [Replica(company), Replica(company)]
         for replica in replicas:
             await replica.feed.follow()
-            await replica.authenticator.authenticate(client_id, shop.client_secret)
+            await replica.authenticate(client_id, shop.client_secret)
             assert (await replica.clients.find(client_id)).from_memory
         company.now = NOW + 60
         for replica in replicas:
             with pytest.raises(InvalidClient):
-                await replica.authenticator.authenticate(client_id, shop.client_secret)
+                await replica.authenticate(client_id, shop.client_secret)
 
     asyncio.run(story())
 
@@ -143,13 +143,13 @@ def test_a_new_secret_works_at_once_where_only_the_old_one_is_known(company: Com
     async def story() -> None:
         replica = Replica(company)
         await replica.feed.follow()
-        await replica.authenticator.authenticate(client_id, shop.client_secret)
+        await replica.authenticate(client_id, shop.client_secret)
         assert (await replica.clients.find(client_id)).from_memory
         rotated = company.rotate(client_id, old_expire_time=company.now_ms + 60_000)  # by another replica
         known = await replica.clients.find(client_id)
         assert known.from_memory
         assert known.client == shop.client
-        assert await replica.authenticator.authenticate(client_id, rotated.client_secret) == rotated.client
+        assert await replica.authenticate(client_id, rotated.client_secret) == rotated.client
 
     asyncio.run(story())
 

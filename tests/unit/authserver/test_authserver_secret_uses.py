@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from authserver.authentication import Authenticator
 from authserver.client_secrets import Peppers
 from authserver.errors import InvalidClient
+from authserver.presented import PresentedSecret
 from authserver.register_client import Credentials
 from authserver.secret_uses import SecretUses
 from authserver.store.clients import Client, find_client
@@ -29,9 +29,8 @@ def stored(company: Company, shop: Credentials) -> Client:
 
 
 async def authenticate(replica: Replica, credentials: Credentials, peppers: Peppers = PEPPERS) -> None:
-    company = replica.company
-    authenticator = Authenticator(replica.clients, peppers, replica.uses, replica.refusals, company.clock)
-    await authenticator.authenticate(credentials.client.client_id, credentials.client_secret, "127.0.0.1")
+    secret = PresentedSecret(credentials.client.client_id, credentials.client_secret)
+    await replica.authenticating(peppers).authenticate(secret, "127.0.0.1")
 
 
 def play(story: Coroutine[Any, Any, None]) -> None:
@@ -91,7 +90,7 @@ def test_a_wrong_secret_is_no_use(company: Company, shop: Credentials) -> None:
         replica = Replica(company)
         for client_id in (shop.client.client_id, "cli_unknown"):
             with pytest.raises(InvalidClient):
-                await replica.authenticator.authenticate(client_id, "scs_wrong")
+                await replica.authenticate(client_id, "scs_wrong")
         with statements(company.database) as sent:
             await replica.uses.write(company.database)
         assert sent == []

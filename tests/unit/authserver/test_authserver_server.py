@@ -7,9 +7,9 @@ import msgspec
 import pytest
 
 from authserver.config import AuthServerConfig
+from authserver.exchange_token import TOKEN_EXCHANGE
 from authserver.register_client import Credentials
 from authserver.server import running
-from authserver.servicers.exchange import TOKEN_EXCHANGE
 from mesh.config import ConfigError
 from mesh.error_info import read_error_info
 from mesh.secret_files import write_private

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 
+from authserver.client_tokens import ClientTokens
 from authserver.config import AuthServerConfig
 from authserver.errors import InvalidClient, InvalidToken
+from authserver.exchange_token import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
 from authserver.register_client import Credentials
-from authserver.servicers.exchange import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE, ExchangeServiceServicer
+from authserver.servicers.exchange import ExchangeServiceServicer
 from authserver.servicers.tokens import TokenServiceServicer
 from sekisho.auth.v1 import exchange_service_pb2, token_service_pb2
 from tests.databases import rows, statements
@@ -32,15 +34,15 @@ class Servicers:
     def __init__(self, company: Company, config: AuthServerConfig, shop: Credentials) -> None:
         self.replica = Replica(company)
         self.shop = shop
-        self._tokens = TokenServiceServicer(
-            self.replica.authenticator,
+        tokens = ClientTokens(
             self.replica.key_ring,
             self.replica.tokens,
             self.replica.feed,
             company.trail,
-            config=config,
             clock=company.clock,
+            ttl_seconds=config.access_token_ttl_seconds,
         )
+        self._tokens = TokenServiceServicer(self.replica.authenticator, tokens, issuer=config.issuer)
         self._exchanges = ExchangeServiceServicer(self.replica.exchanger)
         self.token = company.token(shop)
         self.own = {"client_id": shop.client.client_id, "client_secret": shop.client_secret}

@@ -9,10 +9,10 @@ from typing import Any
 import grpc
 
 from authserver.config import AuthServerConfig
+from authserver.exchange_token import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
 from authserver.installation import read_installation
 from authserver.provision_client import Provisioner
 from authserver.register_client import Credentials
-from authserver.servicers.exchange import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
 from authserver.software_statements import TYP
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig

@@ -17,6 +17,7 @@ def addresses(folder: Path) -> MeshAddresses:
     return MeshAddresses(
         gateway="127.0.0.1:7443",
         shops="127.0.0.1:7444",
+        oauth="https://localhost:7447",
         ca=folder / "pki" / "public-ca.pem",
         master_credentials=folder / "master.json",
         operator_credentials=folder / "operator.json",

@@ -27,12 +27,12 @@ from tests.databases import upgrade_to
 
 
 def test_ports_follow_the_gateways() -> None:
-    assert Ports.choose(7443) == Ports(gateway=7443, shops=7444, authserver=7445, payments=7446)
+    assert Ports.choose(7443) == Ports(gateway=7443, shops=7444, authserver=7445, payments=7446, http=7447)
 
 
 def test_free_ports_differ_and_are_kept_for_the_servers_that_name_them() -> None:
     ports = astuple(Ports.choose(0))
-    assert len(set(ports)) == 4
+    assert len(set(ports)) == 5
     for port in ports:
         with socket.socket() as other, pytest.raises(OSError, match="in use"):
             other.bind(("127.0.0.1", port))

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sekisho.access.v1 import access_pb2 as sekisho_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1sekisho/auth/v1/client_registration_service.proto\x12\x0fsekisho.auth.v1\x1a\x1esekisho/access/v1/access.proto\"l\n\x15RegisterClientRequest\x12\x1a\n\x12software_statement\x18\x01 \x01(\t\x12\x13\n\x0b\x63lient_name\x18\x02 \x01(\t\x12\r\n\x05scope\x18\x03 \x01(\t\x12\x13\n\x0bgrant_types\x18\x04 \x03(\t\"z\n\x16RegisterClientResponse\x12\'\n\x06\x63lient\x18\x01 \x01(\x0b\x32\x17.sekisho.auth.v1.Client\x12\x15\n\rclient_secret\x18\x02 \x01(\t\x12 \n\x18\x63lient_secret_expires_at\x18\x03 \x01(\x03\"%\n\x10GetClientRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\";\n\x12ListClientsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x13ListClientsResponse\x12(\n\x07\x63lients\x18\x01 \x03(\x0b\x32\x17.sekisho.auth.v1.Client\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"L\n\x13UpdateClientRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63lient_name\x18\x02 \x01(\t\x12\r\n\x05scope\x18\x03 \x01(\t\"(\n\x13\x44\x65leteClientRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteClientResponse\"M\n\x19RotateClientSecretRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x1d\n\x15old_secret_expires_at\x18\x02 \x01(\x03\"~\n\x1aRotateClientSecretResponse\x12\'\n\x06\x63lient\x18\x01 \x01(\x0b\x32\x17.sekisho.auth.v1.Client\x12\x15\n\rclient_secret\x18\x02 \x01(\t\x12 \n\x18\x63lient_secret_expires_at\x18\x03 \x01(\x03\"\xfe\x01\n\x06\x43lient\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x1b\n\x13\x63lient_id_issued_at\x18\x02 \x01(\x03\x12\x13\n\x0b\x63lient_name\x18\x03 \x01(\t\x12\x32\n\x0b\x63lient_type\x18\x04 \x01(\x0e\x32\x1d.sekisho.access.v1.ClientType\x12\x13\n\x0bplatform_id\x18\x05 \x01(\t\x12\x12\n\npartner_id\x18\x06 \x01(\t\x12\r\n\x05scope\x18\x07 \x01(\t\x12\x13\n\x0bgrant_types\x18\x08 \x03(\t\x12.\n\x07secrets\x18\t \x03(\x0b\x32\x1d.sekisho.auth.v1.ClientSecret\"_\n\x0c\x43lientSecret\x12\x11\n\tsecret_id\x18\x01 \x01(\t\x12\x12\n\ncreated_at\x18\x02 \x01(\x03\x12\x12\n\nexpires_at\x18\x03 \x01(\x03\x12\x14\n\x0clast_used_at\x18\x04 \x01(\x03\x32\xd7\x05\n\x19\x43lientRegistrationService\x12y\n\x0eRegisterClient\x12&.sekisho.auth.v1.RegisterClientRequest\x1a\'.sekisho.auth.v1.RegisterClientResponse\"\x16\x9a\xff\x18\x12\n\x01\x01\x12\rclients.write\x12\x61\n\tGetClient\x12!.sekisho.auth.v1.GetClientRequest\x1a\x17.sekisho.auth.v1.Client\"\x18\x90\x02\x01\x9a\xff\x18\x11\n\x01\x01\x12\x0c\x63lients.read\x12r\n\x0bListClients\x12#.sekisho.auth.v1.ListClientsRequest\x1a$.sekisho.auth.v1.ListClientsResponse\"\x18\x90\x02\x01\x9a\xff\x18\x11\n\x01\x01\x12\x0c\x63lients.read\x12h\n\x0cUpdateClient\x12$.sekisho.auth.v1.UpdateClientRequest\x1a\x17.sekisho.auth.v1.Client\"\x19\x90\x02\x02\x9a\xff\x18\x12\n\x01\x01\x12\rclients.write\x12v\n\x0c\x44\x65leteClient\x12$.sekisho.auth.v1.DeleteClientRequest\x1a%.sekisho.auth.v1.DeleteClientResponse\"\x19\x90\x02\x02\x9a\xff\x18\x12\n\x01\x01\x12\rclients.write\x12\x85\x01\n\x12RotateClientSecret\x12*.sekisho.auth.v1.RotateClientSecretRequest\x1a+.sekisho.auth.v1.RotateClientSecretResponse\"\x16\x9a\xff\x18\x12\n\x01\x01\x12\rclients.writeBq\n\x13\x64\x65v.sekisho.auth.v1B\x1e\x43lientRegistrationServiceProtoP\x01Z8github.com/sekisho/sekisho/gen/go/sekisho/auth/v1;authv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n1sekisho/auth/v1/client_registration_service.proto\x12\x0fsekisho.auth.v1\x1a\x1esekisho/access/v1/access.proto\"\x9e\x01\n\x15RegisterClientRequest\x12\x1a\n\x12software_statement\x18\x01 \x01(\t\x12\x13\n\x0b\x63lient_name\x18\x02 \x01(\t\x12\r\n\x05scope\x18\x03 \x01(\t\x12\x13\n\x0bgrant_types\x18\x04 \x03(\t\x12\"\n\x1atoken_endpoint_auth_method\x18\x05 \x01(\t\x12\x0c\n\x04jwks\x18\x06 \x01(\t\"z\n\x16RegisterClientResponse\x12\'\n\x06\x63lient\x18\x01 \x01(\x0b\x32\x17.sekisho.auth.v1.Client\x12\x15\n\rclient_secret\x18\x02 \x01(\t\x12 \n\x18\x63lient_secret_expires_at\x18\x03 \x01(\x03\"%\n\x10GetClientRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\";\n\x12ListClientsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"X\n\x13ListClientsResponse\x12(\n\x07\x63lients\x18\x01 \x03(\x0b\x32\x17.sekisho.auth.v1.Client\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"~\n\x13UpdateClientRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x13\n\x0b\x63lient_name\x18\x02 \x01(\t\x12\r\n\x05scope\x18\x03 \x01(\t\x12\"\n\x1atoken_endpoint_auth_method\x18\x04 \x01(\t\x12\x0c\n\x04jwks\x18\x05 \x01(\t\"(\n\x13\x44\x65leteClientRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteClientResponse\"M\n\x19RotateClientSecretRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x1d\n\x15old_secret_expires_at\x18\x02 \x01(\x03\"~\n\x1aRotateClientSecretResponse\x12\'\n\x06\x63lient\x18\x01 \x01(\x0b\x32\x17.sekisho.auth.v1.Client\x12\x15\n\rclient_secret\x18\x02 \x01(\t\x12 \n\x18\x63lient_secret_expires_at\x18\x03 \x01(\x03\"\xb0\x02\n\x06\x43lient\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x1b\n\x13\x63lient_id_issued_at\x18\x02 \x01(\x03\x12\x13\n\x0b\x63lient_name\x18\x03 \x01(\t\x12\x32\n\x0b\x63lient_type\x18\x04 \x01(\x0e\x32\x1d.sekisho.access.v1.ClientType\x12\x13\n\x0bplatform_id\x18\x05 \x01(\t\x12\x12\n\npartner_id\x18\x06 \x01(\t\x12\r\n\x05scope\x18\x07 \x01(\t\x12\x13\n\x0bgrant_types\x18\x08 \x03(\t\x12.\n\x07secrets\x18\t \x03(\x0b\x32\x1d.sekisho.auth.v1.ClientSecret\x12\"\n\x1atoken_endpoint_auth_method\x18\n \x01(\t\x12\x0c\n\x04jwks\x18\x0b \x01(\t\"_\n\x0c\x43lientSecret\x12\x11\n\tsecret_id\x18\x01 \x01(\t\x12\x12\n\ncreated_at\x18\x02 \x01(\x03\x12\x12\n\nexpires_at\x18\x03 \x01(\x03\x12\x14\n\x0clast_used_at\x18\x04 \x01(\x03\x32\xd7\x05\n\x19\x43lientRegistrationService\x12y\n\x0eRegisterClient\x12&.sekisho.auth.v1.RegisterClientRequest\x1a\'.sekisho.auth.v1.RegisterClientResponse\"\x16\x9a\xff\x18\x12\n\x01\x01\x12\rclients.write\x12\x61\n\tGetClient\x12!.sekisho.auth.v1.GetClientRequest\x1a\x17.sekisho.auth.v1.Client\"\x18\x90\x02\x01\x9a\xff\x18\x11\n\x01\x01\x12\x0c\x63lients.read\x12r\n\x0bListClients\x12#.sekisho.auth.v1.ListClientsRequest\x1a$.sekisho.auth.v1.ListClientsResponse\"\x18\x90\x02\x01\x9a\xff\x18\x11\n\x01\x01\x12\x0c\x63lients.read\x12h\n\x0cUpdateClient\x12$.sekisho.auth.v1.UpdateClientRequest\x1a\x17.sekisho.auth.v1.Client\"\x19\x90\x02\x02\x9a\xff\x18\x12\n\x01\x01\x12\rclients.write\x12v\n\x0c\x44\x65leteClient\x12$.sekisho.auth.v1.DeleteClientRequest\x1a%.sekisho.auth.v1.DeleteClientResponse\"\x19\x90\x02\x02\x9a\xff\x18\x12\n\x01\x01\x12\rclients.write\x12\x85\x01\n\x12RotateClientSecret\x12*.sekisho.auth.v1.RotateClientSecretRequest\x1a+.sekisho.auth.v1.RotateClientSecretResponse\"\x16\x9a\xff\x18\x12\n\x01\x01\x12\rclients.writeBq\n\x13\x64\x65v.sekisho.auth.v1B\x1e\x43lientRegistrationServiceProtoP\x01Z8github.com/sekisho/sekisho/gen/go/sekisho/auth/v1;authv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -45,30 +45,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CLIENTREGISTRATIONSERVICE'].methods_by_name['DeleteClient']._serialized_options = b'\220\002\002\232\377\030\022\n\001\001\022\rclients.write'
   _globals['_CLIENTREGISTRATIONSERVICE'].methods_by_name['RotateClientSecret']._loaded_options = None
   _globals['_CLIENTREGISTRATIONSERVICE'].methods_by_name['RotateClientSecret']._serialized_options = b'\232\377\030\022\n\001\001\022\rclients.write'
-  _globals['_REGISTERCLIENTREQUEST']._serialized_start=102
-  _globals['_REGISTERCLIENTREQUEST']._serialized_end=210
-  _globals['_REGISTERCLIENTRESPONSE']._serialized_start=212
-  _globals['_REGISTERCLIENTRESPONSE']._serialized_end=334
-  _globals['_GETCLIENTREQUEST']._serialized_start=336
-  _globals['_GETCLIENTREQUEST']._serialized_end=373
-  _globals['_LISTCLIENTSREQUEST']._serialized_start=375
-  _globals['_LISTCLIENTSREQUEST']._serialized_end=434
-  _globals['_LISTCLIENTSRESPONSE']._serialized_start=436
-  _globals['_LISTCLIENTSRESPONSE']._serialized_end=524
-  _globals['_UPDATECLIENTREQUEST']._serialized_start=526
-  _globals['_UPDATECLIENTREQUEST']._serialized_end=602
-  _globals['_DELETECLIENTREQUEST']._serialized_start=604
-  _globals['_DELETECLIENTREQUEST']._serialized_end=644
-  _globals['_DELETECLIENTRESPONSE']._serialized_start=646
-  _globals['_DELETECLIENTRESPONSE']._serialized_end=668
-  _globals['_ROTATECLIENTSECRETREQUEST']._serialized_start=670
-  _globals['_ROTATECLIENTSECRETREQUEST']._serialized_end=747
-  _globals['_ROTATECLIENTSECRETRESPONSE']._serialized_start=749
-  _globals['_ROTATECLIENTSECRETRESPONSE']._serialized_end=875
-  _globals['_CLIENT']._serialized_start=878
-  _globals['_CLIENT']._serialized_end=1132
-  _globals['_CLIENTSECRET']._serialized_start=1134
-  _globals['_CLIENTSECRET']._serialized_end=1229
-  _globals['_CLIENTREGISTRATIONSERVICE']._serialized_start=1232
-  _globals['_CLIENTREGISTRATIONSERVICE']._serialized_end=1959
+  _globals['_REGISTERCLIENTREQUEST']._serialized_start=103
+  _globals['_REGISTERCLIENTREQUEST']._serialized_end=261
+  _globals['_REGISTERCLIENTRESPONSE']._serialized_start=263
+  _globals['_REGISTERCLIENTRESPONSE']._serialized_end=385
+  _globals['_GETCLIENTREQUEST']._serialized_start=387
+  _globals['_GETCLIENTREQUEST']._serialized_end=424
+  _globals['_LISTCLIENTSREQUEST']._serialized_start=426
+  _globals['_LISTCLIENTSREQUEST']._serialized_end=485
+  _globals['_LISTCLIENTSRESPONSE']._serialized_start=487
+  _globals['_LISTCLIENTSRESPONSE']._serialized_end=575
+  _globals['_UPDATECLIENTREQUEST']._serialized_start=577
+  _globals['_UPDATECLIENTREQUEST']._serialized_end=703
+  _globals['_DELETECLIENTREQUEST']._serialized_start=705
+  _globals['_DELETECLIENTREQUEST']._serialized_end=745
+  _globals['_DELETECLIENTRESPONSE']._serialized_start=747
+  _globals['_DELETECLIENTRESPONSE']._serialized_end=769
+  _globals['_ROTATECLIENTSECRETREQUEST']._serialized_start=771
+  _globals['_ROTATECLIENTSECRETREQUEST']._serialized_end=848
+  _globals['_ROTATECLIENTSECRETRESPONSE']._serialized_start=850
+  _globals['_ROTATECLIENTSECRETRESPONSE']._serialized_end=976
+  _globals['_CLIENT']._serialized_start=979
+  _globals['_CLIENT']._serialized_end=1283
+  _globals['_CLIENTSECRET']._serialized_start=1285
+  _globals['_CLIENTSECRET']._serialized_end=1380
+  _globals['_CLIENTREGISTRATIONSERVICE']._serialized_start=1383
+  _globals['_CLIENTREGISTRATIONSERVICE']._serialized_end=2110
 # @@protoc_insertion_point(module_scope)

@@ -29,6 +29,8 @@ class RegisterClientRequest(_message.Message):
     CLIENT_NAME_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
     GRANT_TYPES_FIELD_NUMBER: _builtins.int
+    TOKEN_ENDPOINT_AUTH_METHOD_FIELD_NUMBER: _builtins.int
+    JWKS_FIELD_NUMBER: _builtins.int
     software_statement: _builtins.str
     """Required. The signed statement that a partner was approved for this platform (RFC 7591 §2.3), as returned by
     `sekisho.payments.v1.PartnerApplicationService.GetPartnerApplication`.
@@ -37,6 +39,15 @@ class RegisterClientRequest(_message.Message):
     """Required. A name that people recognize the client by, at most 200 characters."""
     scope: _builtins.str
     """Space-delimited scopes for the client, each within its platform's ceiling. The whole ceiling if empty."""
+    token_endpoint_auth_method: _builtins.str
+    """How the client will authenticate (RFC 7591 §2): `client_secret_basic`, `client_secret_post` or `private_key_jwt`. The
+    first one if empty.
+    """
+    jwks: _builtins.str
+    """Required with `private_key_jwt`, and empty otherwise. The client's public keys: a JWK set (RFC 7517 §5) as JSON, the
+    form in which libraries export it. 1 to 5 keys, EC on P-256 (for ES256) or RSA of 2048 to 4096 bits (for RS256). There
+    is no `jwks_uri`: the auth server fetches nothing, so nobody can send it anywhere, and no key changes behind its back.
+    """
     @_builtins.property
     def grant_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The grant types that the client will use. `["client_credentials"]` if empty; nothing else is supported."""
@@ -48,10 +59,12 @@ class RegisterClientRequest(_message.Message):
         client_name: _builtins.str = ...,
         scope: _builtins.str = ...,
         grant_types: _abc.Iterable[_builtins.str] | None = ...,
+        token_endpoint_auth_method: _builtins.str = ...,
+        jwks: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_name", b"client_name", "grant_types", b"grant_types", "scope", b"scope", "software_statement", b"software_statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_name", b"client_name", "grant_types", b"grant_types", "jwks", b"jwks", "scope", b"scope", "software_statement", b"software_statement", "token_endpoint_auth_method", b"token_endpoint_auth_method"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -67,7 +80,7 @@ class RegisterClientResponse(_message.Message):
     CLIENT_SECRET_FIELD_NUMBER: _builtins.int
     CLIENT_SECRET_EXPIRES_AT_FIELD_NUMBER: _builtins.int
     client_secret: _builtins.str
-    """The client's secret. Shown here and never again."""
+    """The client's secret. Shown here and never again. Empty if the client authenticates by its keys."""
     client_secret_expires_at: _builtins.int
     """When the secret expires, in seconds since the epoch. 0: it does not."""
     @_builtins.property
@@ -174,22 +187,32 @@ class UpdateClientRequest(_message.Message):
     CLIENT_ID_FIELD_NUMBER: _builtins.int
     CLIENT_NAME_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
+    TOKEN_ENDPOINT_AUTH_METHOD_FIELD_NUMBER: _builtins.int
+    JWKS_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     """Required. The client's id."""
     client_name: _builtins.str
     """Required. A name that people recognize the client by, at most 200 characters."""
     scope: _builtins.str
     """Space-delimited scopes for the client, each within its platform's ceiling. The whole ceiling if empty."""
+    token_endpoint_auth_method: _builtins.str
+    """How the client is to authenticate from now on, as in RegisterClientRequest. As before if empty. A client that goes from
+    keys to a secret has none until RotateClientSecret is called.
+    """
+    jwks: _builtins.str
+    """Required with `private_key_jwt`, and empty otherwise. All of the client's public keys, as in RegisterClientRequest."""
     def __init__(
         self,
         *,
         client_id: _builtins.str = ...,
         client_name: _builtins.str = ...,
         scope: _builtins.str = ...,
+        token_endpoint_auth_method: _builtins.str = ...,
+        jwks: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_name", b"client_name", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_name", b"client_name", "jwks", b"jwks", "scope", b"scope", "token_endpoint_auth_method", b"token_endpoint_auth_method"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -307,6 +330,8 @@ class Client(_message.Message):
     SCOPE_FIELD_NUMBER: _builtins.int
     GRANT_TYPES_FIELD_NUMBER: _builtins.int
     SECRETS_FIELD_NUMBER: _builtins.int
+    TOKEN_ENDPOINT_AUTH_METHOD_FIELD_NUMBER: _builtins.int
+    JWKS_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     """Output only. The client's id."""
     client_id_issued_at: _builtins.int
@@ -321,6 +346,10 @@ class Client(_message.Message):
     """Output only. The Partner ID that the client acts for."""
     scope: _builtins.str
     """The space-delimited scopes that the client may ask for."""
+    token_endpoint_auth_method: _builtins.str
+    """How the client authenticates: the only method that is accepted."""
+    jwks: _builtins.str
+    """The client's public keys, a JWK set as JSON. Empty unless the method is `private_key_jwt`."""
     @_builtins.property
     def grant_types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The grant types that the client may use."""
@@ -341,10 +370,12 @@ class Client(_message.Message):
         scope: _builtins.str = ...,
         grant_types: _abc.Iterable[_builtins.str] | None = ...,
         secrets: _abc.Iterable[Global___ClientSecret] | None = ...,
+        token_endpoint_auth_method: _builtins.str = ...,
+        jwks: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_id_issued_at", b"client_id_issued_at", "client_name", b"client_name", "client_type", b"client_type", "grant_types", b"grant_types", "partner_id", b"partner_id", "platform_id", b"platform_id", "scope", b"scope", "secrets", b"secrets"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_id_issued_at", b"client_id_issued_at", "client_name", b"client_name", "client_type", b"client_type", "grant_types", b"grant_types", "jwks", b"jwks", "partner_id", b"partner_id", "platform_id", b"platform_id", "scope", b"scope", "secrets", b"secrets", "token_endpoint_auth_method", b"token_endpoint_auth_method"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

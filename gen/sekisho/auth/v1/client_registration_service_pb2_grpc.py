@@ -77,7 +77,8 @@ class ClientRegistrationServiceServicer:
         """Registers the client of one partner, authorized by a software statement.
 
         A software statement registers one client. When the answer was lost, calling again fails with ALREADY_EXISTS
-        `SOFTWARE_STATEMENT_USED`, whose metadata has the `client_id`; RotateClientSecret then yields a secret.
+        `SOFTWARE_STATEMENT_USED`, whose metadata has the `client_id`; RotateClientSecret then yields a secret, if the client
+        has one at all.
 
         Errors: INVALID_ARGUMENT `INVALID_SOFTWARE_STATEMENT` (forged, expired, not for this server), `INVALID_SCOPE`
         (beyond the platform's ceiling) or `INVALID_CLIENT_METADATA`; PERMISSION_DENIED `UNAPPROVED_SOFTWARE_STATEMENT`
@@ -106,7 +107,8 @@ class ClientRegistrationServiceServicer:
 
     def UpdateClient(self, request, context):
         """Changes name and scope of one of the platform's registered clients (RFC 7592 §2.2): both are replaced by what is sent.
-        A scope that takes something away ends the client's tokens.
+        How the client authenticates is replaced if `token_endpoint_auth_method` is sent. What takes a scope, a key or the
+        secrets away ends the client's tokens.
 
         Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_SCOPE` or `INVALID_CLIENT_METADATA`.
         """
@@ -131,7 +133,8 @@ class ClientRegistrationServiceServicer:
         no gateway accepts them. With it, the old secret works beside the new one until then, and no token ends. At most two
         secrets work at a time; the oldest of three goes at once.
 
-        Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_REQUEST` (a time that is past, or more than 30 days away).
+        Errors: NOT_FOUND `CLIENT_NOT_FOUND`; FAILED_PRECONDITION `CLIENT_HAS_NO_SECRET` (it authenticates by its keys);
+        INVALID_ARGUMENT `INVALID_REQUEST` (a time that is past, or more than 30 days away).
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

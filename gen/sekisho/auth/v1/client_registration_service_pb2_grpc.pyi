@@ -39,7 +39,8 @@ class ClientRegistrationServiceStub:
     """Registers the client of one partner, authorized by a software statement.
 
     A software statement registers one client. When the answer was lost, calling again fails with ALREADY_EXISTS
-    `SOFTWARE_STATEMENT_USED`, whose metadata has the `client_id`; RotateClientSecret then yields a secret.
+    `SOFTWARE_STATEMENT_USED`, whose metadata has the `client_id`; RotateClientSecret then yields a secret, if the client
+    has one at all.
 
     Errors: INVALID_ARGUMENT `INVALID_SOFTWARE_STATEMENT` (forged, expired, not for this server), `INVALID_SCOPE`
     (beyond the platform's ceiling) or `INVALID_CLIENT_METADATA`; PERMISSION_DENIED `UNAPPROVED_SOFTWARE_STATEMENT`
@@ -55,7 +56,8 @@ class ClientRegistrationServiceStub:
     """Lists the clients of the caller's platform, the newest first."""
     UpdateClient: _grpc.UnaryUnaryMultiCallable[_client_registration_service_pb2.UpdateClientRequest, _client_registration_service_pb2.Client]
     """Changes name and scope of one of the platform's registered clients (RFC 7592 §2.2): both are replaced by what is sent.
-    A scope that takes something away ends the client's tokens.
+    How the client authenticates is replaced if `token_endpoint_auth_method` is sent. What takes a scope, a key or the
+    secrets away ends the client's tokens.
 
     Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_SCOPE` or `INVALID_CLIENT_METADATA`.
     """
@@ -72,7 +74,8 @@ class ClientRegistrationServiceStub:
     no gateway accepts them. With it, the old secret works beside the new one until then, and no token ends. At most two
     secrets work at a time; the oldest of three goes at once.
 
-    Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_REQUEST` (a time that is past, or more than 30 days away).
+    Errors: NOT_FOUND `CLIENT_NOT_FOUND`; FAILED_PRECONDITION `CLIENT_HAS_NO_SECRET` (it authenticates by its keys);
+    INVALID_ARGUMENT `INVALID_REQUEST` (a time that is past, or more than 30 days away).
     """
 
 @_typing.type_check_only
@@ -86,7 +89,8 @@ class ClientRegistrationServiceAsyncStub(ClientRegistrationServiceStub):
     """Registers the client of one partner, authorized by a software statement.
 
     A software statement registers one client. When the answer was lost, calling again fails with ALREADY_EXISTS
-    `SOFTWARE_STATEMENT_USED`, whose metadata has the `client_id`; RotateClientSecret then yields a secret.
+    `SOFTWARE_STATEMENT_USED`, whose metadata has the `client_id`; RotateClientSecret then yields a secret, if the client
+    has one at all.
 
     Errors: INVALID_ARGUMENT `INVALID_SOFTWARE_STATEMENT` (forged, expired, not for this server), `INVALID_SCOPE`
     (beyond the platform's ceiling) or `INVALID_CLIENT_METADATA`; PERMISSION_DENIED `UNAPPROVED_SOFTWARE_STATEMENT`
@@ -102,7 +106,8 @@ class ClientRegistrationServiceAsyncStub(ClientRegistrationServiceStub):
     """Lists the clients of the caller's platform, the newest first."""
     UpdateClient: _aio.UnaryUnaryMultiCallable[_client_registration_service_pb2.UpdateClientRequest, _client_registration_service_pb2.Client]  # type: ignore[assignment]
     """Changes name and scope of one of the platform's registered clients (RFC 7592 §2.2): both are replaced by what is sent.
-    A scope that takes something away ends the client's tokens.
+    How the client authenticates is replaced if `token_endpoint_auth_method` is sent. What takes a scope, a key or the
+    secrets away ends the client's tokens.
 
     Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_SCOPE` or `INVALID_CLIENT_METADATA`.
     """
@@ -119,7 +124,8 @@ class ClientRegistrationServiceAsyncStub(ClientRegistrationServiceStub):
     no gateway accepts them. With it, the old secret works beside the new one until then, and no token ends. At most two
     secrets work at a time; the oldest of three goes at once.
 
-    Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_REQUEST` (a time that is past, or more than 30 days away).
+    Errors: NOT_FOUND `CLIENT_NOT_FOUND`; FAILED_PRECONDITION `CLIENT_HAS_NO_SECRET` (it authenticates by its keys);
+    INVALID_ARGUMENT `INVALID_REQUEST` (a time that is past, or more than 30 days away).
     """
 
 class ClientRegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -136,7 +142,8 @@ class ClientRegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
         """Registers the client of one partner, authorized by a software statement.
 
         A software statement registers one client. When the answer was lost, calling again fails with ALREADY_EXISTS
-        `SOFTWARE_STATEMENT_USED`, whose metadata has the `client_id`; RotateClientSecret then yields a secret.
+        `SOFTWARE_STATEMENT_USED`, whose metadata has the `client_id`; RotateClientSecret then yields a secret, if the client
+        has one at all.
 
         Errors: INVALID_ARGUMENT `INVALID_SOFTWARE_STATEMENT` (forged, expired, not for this server), `INVALID_SCOPE`
         (beyond the platform's ceiling) or `INVALID_CLIENT_METADATA`; PERMISSION_DENIED `UNAPPROVED_SOFTWARE_STATEMENT`
@@ -170,7 +177,8 @@ class ClientRegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_client_registration_service_pb2.Client, _abc.Awaitable[_client_registration_service_pb2.Client]]:
         """Changes name and scope of one of the platform's registered clients (RFC 7592 §2.2): both are replaced by what is sent.
-        A scope that takes something away ends the client's tokens.
+        How the client authenticates is replaced if `token_endpoint_auth_method` is sent. What takes a scope, a key or the
+        secrets away ends the client's tokens.
 
         Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_SCOPE` or `INVALID_CLIENT_METADATA`.
         """
@@ -199,7 +207,8 @@ class ClientRegistrationServiceServicer(metaclass=_abc_1.ABCMeta):
         no gateway accepts them. With it, the old secret works beside the new one until then, and no token ends. At most two
         secrets work at a time; the oldest of three goes at once.
 
-        Errors: NOT_FOUND `CLIENT_NOT_FOUND`; INVALID_ARGUMENT `INVALID_REQUEST` (a time that is past, or more than 30 days away).
+        Errors: NOT_FOUND `CLIENT_NOT_FOUND`; FAILED_PRECONDITION `CLIENT_HAS_NO_SECRET` (it authenticates by its keys);
+        INVALID_ARGUMENT `INVALID_REQUEST` (a time that is past, or more than 30 days away).
         """
 
 def add_ClientRegistrationServiceServicer_to_server(servicer: ClientRegistrationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

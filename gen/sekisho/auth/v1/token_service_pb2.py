@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from sekisho.access.v1 import access_pb2 as sekisho_dot_access_dot_v1_dot_access__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sekisho/auth/v1/token_service.proto\x12\x0fsekisho.auth.v1\x1a\x1esekisho/access/v1/access.proto\"`\n\x11IssueTokenRequest\x12\x12\n\ngrant_type\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x15\n\rclient_secret\x18\x03 \x01(\t\x12\r\n\x05scope\x18\x04 \x01(\t\"a\n\x12IssueTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x03\x12\r\n\x05scope\x18\x04 \x01(\t\"M\n\x12RevokeTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x15\n\rclient_secret\x18\x03 \x01(\t\"\x15\n\x13RevokeTokenResponse\"Q\n\x16IntrospectTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x15\n\rclient_secret\x18\x03 \x01(\t\"\xf0\x01\n\x17IntrospectTokenResponse\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\x08\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x11\n\tclient_id\x18\x03 \x01(\t\x12\x12\n\ntoken_type\x18\x04 \x01(\t\x12\x0b\n\x03\x65xp\x18\x05 \x01(\x03\x12\x0b\n\x03sub\x18\x06 \x01(\t\x12\x0b\n\x03iss\x18\x07 \x01(\t\x12\x0b\n\x03jti\x18\x08 \x01(\t\x12\x32\n\x0b\x63lient_type\x18\t \x01(\x0e\x32\x1d.sekisho.access.v1.ClientType\x12\x13\n\x0bplatform_id\x18\n \x01(\t\x12\x12\n\npartner_id\x18\x0b \x01(\t2\xc6\x02\n\x0cTokenService\x12`\n\nIssueToken\x12\".sekisho.auth.v1.IssueTokenRequest\x1a#.sekisho.auth.v1.IssueTokenResponse\"\t\x90\x02\x01\x9a\xff\x18\x02\x18\x01\x12\x63\n\x0bRevokeToken\x12#.sekisho.auth.v1.RevokeTokenRequest\x1a$.sekisho.auth.v1.RevokeTokenResponse\"\t\x90\x02\x02\x9a\xff\x18\x02\x18\x01\x12o\n\x0fIntrospectToken\x12\'.sekisho.auth.v1.IntrospectTokenRequest\x1a(.sekisho.auth.v1.IntrospectTokenResponse\"\t\x90\x02\x01\x9a\xff\x18\x02\x18\x01\x42\x64\n\x13\x64\x65v.sekisho.auth.v1B\x11TokenServiceProtoP\x01Z8github.com/sekisho/sekisho/gen/go/sekisho/auth/v1;authv1b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#sekisho/auth/v1/token_service.proto\x12\x0fsekisho.auth.v1\x1a\x1esekisho/access/v1/access.proto\"\x99\x01\n\x11IssueTokenRequest\x12\x12\n\ngrant_type\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x15\n\rclient_secret\x18\x03 \x01(\t\x12\r\n\x05scope\x18\x04 \x01(\t\x12\x1d\n\x15\x63lient_assertion_type\x18\x05 \x01(\t\x12\x18\n\x10\x63lient_assertion\x18\x06 \x01(\t\"a\n\x12IssueTokenResponse\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x03\x12\r\n\x05scope\x18\x04 \x01(\t\"\x86\x01\n\x12RevokeTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x15\n\rclient_secret\x18\x03 \x01(\t\x12\x1d\n\x15\x63lient_assertion_type\x18\x04 \x01(\t\x12\x18\n\x10\x63lient_assertion\x18\x05 \x01(\t\"\x15\n\x13RevokeTokenResponse\"\x8a\x01\n\x16IntrospectTokenRequest\x12\r\n\x05token\x18\x01 \x01(\t\x12\x11\n\tclient_id\x18\x02 \x01(\t\x12\x15\n\rclient_secret\x18\x03 \x01(\t\x12\x1d\n\x15\x63lient_assertion_type\x18\x04 \x01(\t\x12\x18\n\x10\x63lient_assertion\x18\x05 \x01(\t\"\xf0\x01\n\x17IntrospectTokenResponse\x12\x0e\n\x06\x61\x63tive\x18\x01 \x01(\x08\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x11\n\tclient_id\x18\x03 \x01(\t\x12\x12\n\ntoken_type\x18\x04 \x01(\t\x12\x0b\n\x03\x65xp\x18\x05 \x01(\x03\x12\x0b\n\x03sub\x18\x06 \x01(\t\x12\x0b\n\x03iss\x18\x07 \x01(\t\x12\x0b\n\x03jti\x18\x08 \x01(\t\x12\x32\n\x0b\x63lient_type\x18\t \x01(\x0e\x32\x1d.sekisho.access.v1.ClientType\x12\x13\n\x0bplatform_id\x18\n \x01(\t\x12\x12\n\npartner_id\x18\x0b \x01(\t2\xc6\x02\n\x0cTokenService\x12`\n\nIssueToken\x12\".sekisho.auth.v1.IssueTokenRequest\x1a#.sekisho.auth.v1.IssueTokenResponse\"\t\x90\x02\x01\x9a\xff\x18\x02\x18\x01\x12\x63\n\x0bRevokeToken\x12#.sekisho.auth.v1.RevokeTokenRequest\x1a$.sekisho.auth.v1.RevokeTokenResponse\"\t\x90\x02\x02\x9a\xff\x18\x02\x18\x01\x12o\n\x0fIntrospectToken\x12\'.sekisho.auth.v1.IntrospectTokenRequest\x1a(.sekisho.auth.v1.IntrospectTokenResponse\"\t\x90\x02\x01\x9a\xff\x18\x02\x18\x01\x42\x64\n\x13\x64\x65v.sekisho.auth.v1B\x11TokenServiceProtoP\x01Z8github.com/sekisho/sekisho/gen/go/sekisho/auth/v1;authv1b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,18 +39,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TOKENSERVICE'].methods_by_name['RevokeToken']._serialized_options = b'\220\002\002\232\377\030\002\030\001'
   _globals['_TOKENSERVICE'].methods_by_name['IntrospectToken']._loaded_options = None
   _globals['_TOKENSERVICE'].methods_by_name['IntrospectToken']._serialized_options = b'\220\002\001\232\377\030\002\030\001'
-  _globals['_ISSUETOKENREQUEST']._serialized_start=88
-  _globals['_ISSUETOKENREQUEST']._serialized_end=184
-  _globals['_ISSUETOKENRESPONSE']._serialized_start=186
-  _globals['_ISSUETOKENRESPONSE']._serialized_end=283
-  _globals['_REVOKETOKENREQUEST']._serialized_start=285
-  _globals['_REVOKETOKENREQUEST']._serialized_end=362
-  _globals['_REVOKETOKENRESPONSE']._serialized_start=364
-  _globals['_REVOKETOKENRESPONSE']._serialized_end=385
-  _globals['_INTROSPECTTOKENREQUEST']._serialized_start=387
-  _globals['_INTROSPECTTOKENREQUEST']._serialized_end=468
-  _globals['_INTROSPECTTOKENRESPONSE']._serialized_start=471
-  _globals['_INTROSPECTTOKENRESPONSE']._serialized_end=711
-  _globals['_TOKENSERVICE']._serialized_start=714
-  _globals['_TOKENSERVICE']._serialized_end=1040
+  _globals['_ISSUETOKENREQUEST']._serialized_start=89
+  _globals['_ISSUETOKENREQUEST']._serialized_end=242
+  _globals['_ISSUETOKENRESPONSE']._serialized_start=244
+  _globals['_ISSUETOKENRESPONSE']._serialized_end=341
+  _globals['_REVOKETOKENREQUEST']._serialized_start=344
+  _globals['_REVOKETOKENREQUEST']._serialized_end=478
+  _globals['_REVOKETOKENRESPONSE']._serialized_start=480
+  _globals['_REVOKETOKENRESPONSE']._serialized_end=501
+  _globals['_INTROSPECTTOKENREQUEST']._serialized_start=504
+  _globals['_INTROSPECTTOKENREQUEST']._serialized_end=642
+  _globals['_INTROSPECTTOKENRESPONSE']._serialized_start=645
+  _globals['_INTROSPECTTOKENRESPONSE']._serialized_end=885
+  _globals['_TOKENSERVICE']._serialized_start=888
+  _globals['_TOKENSERVICE']._serialized_end=1214
 # @@protoc_insertion_point(module_scope)

@@ -27,16 +27,22 @@ class IssueTokenRequest(_message.Message):
     CLIENT_ID_FIELD_NUMBER: _builtins.int
     CLIENT_SECRET_FIELD_NUMBER: _builtins.int
     SCOPE_FIELD_NUMBER: _builtins.int
+    CLIENT_ASSERTION_TYPE_FIELD_NUMBER: _builtins.int
+    CLIENT_ASSERTION_FIELD_NUMBER: _builtins.int
     grant_type: _builtins.str
     """Required. `client_credentials`."""
     client_id: _builtins.str
-    """Required. The client's id, as issued at registration."""
+    """The client's id, as issued at registration. Required with a secret; the same as `sub` of an assertion, or empty."""
     client_secret: _builtins.str
-    """Required. The client's secret, as issued at registration."""
+    """The client's secret, as issued at registration. Required unless there is an assertion."""
     scope: _builtins.str
     """Space-delimited scopes (RFC 6749 §3.3), each one of the client's own. All of
     the client's scopes if empty.
     """
+    client_assertion_type: _builtins.str
+    """`urn:ietf:params:oauth:client-assertion-type:jwt-bearer` (RFC 7521 §4.2), if there is an assertion."""
+    client_assertion: _builtins.str
+    """Instead of a secret, a JWT that the client signed (RFC 7523 §3), if it is registered for `private_key_jwt`."""
     def __init__(
         self,
         *,
@@ -44,10 +50,12 @@ class IssueTokenRequest(_message.Message):
         client_id: _builtins.str = ...,
         client_secret: _builtins.str = ...,
         scope: _builtins.str = ...,
+        client_assertion_type: _builtins.str = ...,
+        client_assertion: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_secret", b"client_secret", "grant_type", b"grant_type", "scope", b"scope"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_assertion", b"client_assertion", "client_assertion_type", b"client_assertion_type", "client_id", b"client_id", "client_secret", b"client_secret", "grant_type", b"grant_type", "scope", b"scope"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -96,22 +104,30 @@ class RevokeTokenRequest(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     CLIENT_ID_FIELD_NUMBER: _builtins.int
     CLIENT_SECRET_FIELD_NUMBER: _builtins.int
+    CLIENT_ASSERTION_TYPE_FIELD_NUMBER: _builtins.int
+    CLIENT_ASSERTION_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """Required. The access token."""
     client_id: _builtins.str
-    """Required. The id of the client that it was issued to."""
+    """The id of the client that it was issued to. Required with a secret; the same as `sub` of an assertion, or empty."""
     client_secret: _builtins.str
-    """Required. That client's secret."""
+    """That client's secret. Required unless there is an assertion."""
+    client_assertion_type: _builtins.str
+    """`urn:ietf:params:oauth:client-assertion-type:jwt-bearer` (RFC 7521 §4.2), if there is an assertion."""
+    client_assertion: _builtins.str
+    """Instead of a secret, a JWT that the client signed (RFC 7523 §3), if it is registered for `private_key_jwt`."""
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         client_id: _builtins.str = ...,
         client_secret: _builtins.str = ...,
+        client_assertion_type: _builtins.str = ...,
+        client_assertion: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_secret", b"client_secret", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_assertion", b"client_assertion", "client_assertion_type", b"client_assertion_type", "client_id", b"client_id", "client_secret", b"client_secret", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -143,22 +159,30 @@ class IntrospectTokenRequest(_message.Message):
     TOKEN_FIELD_NUMBER: _builtins.int
     CLIENT_ID_FIELD_NUMBER: _builtins.int
     CLIENT_SECRET_FIELD_NUMBER: _builtins.int
+    CLIENT_ASSERTION_TYPE_FIELD_NUMBER: _builtins.int
+    CLIENT_ASSERTION_FIELD_NUMBER: _builtins.int
     token: _builtins.str
     """Required. The access token."""
     client_id: _builtins.str
-    """Required. The id of the client that asks."""
+    """The id of the client that asks. Required with a secret; the same as `sub` of an assertion, or empty."""
     client_secret: _builtins.str
-    """Required. That client's secret."""
+    """That client's secret. Required unless there is an assertion."""
+    client_assertion_type: _builtins.str
+    """`urn:ietf:params:oauth:client-assertion-type:jwt-bearer` (RFC 7521 §4.2), if there is an assertion."""
+    client_assertion: _builtins.str
+    """Instead of a secret, a JWT that the client signed (RFC 7523 §3), if it is registered for `private_key_jwt`."""
     def __init__(
         self,
         *,
         token: _builtins.str = ...,
         client_id: _builtins.str = ...,
         client_secret: _builtins.str = ...,
+        client_assertion_type: _builtins.str = ...,
+        client_assertion: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "client_secret", b"client_secret", "token", b"token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_assertion", b"client_assertion", "client_assertion_type", b"client_assertion_type", "client_id", b"client_id", "client_secret", b"client_secret", "token", b"token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

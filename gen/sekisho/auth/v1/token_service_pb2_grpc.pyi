@@ -28,11 +28,19 @@ GRPC_VERSION: str
 
 class TokenServiceStub:
     """Issues access tokens (RFC 6749), revokes them (RFC 7009), and says what they are (RFC 7662). Every method is public: the
-    client authenticates with its id and secret.
+    client authenticates by the method that it is registered for, its `token_endpoint_auth_method`, and by no other.
 
-    Errors of every method: UNAUTHENTICATED `INVALID_CLIENT` (unknown client, wrong secret, or blocked; indistinguishable);
-    RESOURCE_EXHAUSTED `TOO_MANY_FAILURES` (with `google.rpc.RetryInfo`) in its place, once a client or an address has failed
-    often. The right secret passes all the same.
+    - `client_secret_basic` and `client_secret_post`, which differ over HTTP only: by `client_id` and `client_secret`.
+    - `private_key_jwt` (RFC 7523): by `client_assertion_type` and `client_assertion`, a JWT of at most 8 KiB, signed by
+      ES256 or RS256 with one of the client's keys. Its `iss` and `sub` are the client's id; its `aud` is one string, this
+      auth server's issuer or, if the server allows that, the token endpoint's URL; its `exp` lies at most an hour ahead;
+      its `jti`, of at most 255 characters, is used once. So each call, also one that is repeated, needs a new assertion.
+
+    Errors of every method: UNAUTHENTICATED `INVALID_CLIENT` (unknown client, another method than the registered one, wrong
+    secret, an assertion that proves nothing or was used before, or blocked; indistinguishable); RESOURCE_EXHAUSTED
+    `TOO_MANY_FAILURES` (with `google.rpc.RetryInfo`) in its place, once a client or an address has failed often, though the
+    right secret or assertion passes all the same; INVALID_ARGUMENT `INVALID_REQUEST` (a secret and an assertion at once, or
+    another `client_assertion_type`).
     """
 
     @_typing.overload
@@ -42,7 +50,7 @@ class TokenServiceStub:
     IssueToken: _grpc.UnaryUnaryMultiCallable[_token_service_pb2.IssueTokenRequest, _token_service_pb2.IssueTokenResponse]
     """Issues an access token by the client credentials grant (RFC 6749 §4.4).
 
-    Writes nothing, so it may be repeated at will.
+    Writes nothing beside the use of an assertion, so with a secret it may be repeated at will.
 
     Errors: INVALID_ARGUMENT `UNSUPPORTED_GRANT_TYPE` or `INVALID_SCOPE`.
     """
@@ -59,18 +67,26 @@ class TokenServiceStub:
 @_typing.type_check_only
 class TokenServiceAsyncStub(TokenServiceStub):
     """Issues access tokens (RFC 6749), revokes them (RFC 7009), and says what they are (RFC 7662). Every method is public: the
-    client authenticates with its id and secret.
+    client authenticates by the method that it is registered for, its `token_endpoint_auth_method`, and by no other.
 
-    Errors of every method: UNAUTHENTICATED `INVALID_CLIENT` (unknown client, wrong secret, or blocked; indistinguishable);
-    RESOURCE_EXHAUSTED `TOO_MANY_FAILURES` (with `google.rpc.RetryInfo`) in its place, once a client or an address has failed
-    often. The right secret passes all the same.
+    - `client_secret_basic` and `client_secret_post`, which differ over HTTP only: by `client_id` and `client_secret`.
+    - `private_key_jwt` (RFC 7523): by `client_assertion_type` and `client_assertion`, a JWT of at most 8 KiB, signed by
+      ES256 or RS256 with one of the client's keys. Its `iss` and `sub` are the client's id; its `aud` is one string, this
+      auth server's issuer or, if the server allows that, the token endpoint's URL; its `exp` lies at most an hour ahead;
+      its `jti`, of at most 255 characters, is used once. So each call, also one that is repeated, needs a new assertion.
+
+    Errors of every method: UNAUTHENTICATED `INVALID_CLIENT` (unknown client, another method than the registered one, wrong
+    secret, an assertion that proves nothing or was used before, or blocked; indistinguishable); RESOURCE_EXHAUSTED
+    `TOO_MANY_FAILURES` (with `google.rpc.RetryInfo`) in its place, once a client or an address has failed often, though the
+    right secret or assertion passes all the same; INVALID_ARGUMENT `INVALID_REQUEST` (a secret and an assertion at once, or
+    another `client_assertion_type`).
     """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     IssueToken: _aio.UnaryUnaryMultiCallable[_token_service_pb2.IssueTokenRequest, _token_service_pb2.IssueTokenResponse]  # type: ignore[assignment]
     """Issues an access token by the client credentials grant (RFC 6749 §4.4).
 
-    Writes nothing, so it may be repeated at will.
+    Writes nothing beside the use of an assertion, so with a secret it may be repeated at will.
 
     Errors: INVALID_ARGUMENT `UNSUPPORTED_GRANT_TYPE` or `INVALID_SCOPE`.
     """
@@ -86,11 +102,19 @@ class TokenServiceAsyncStub(TokenServiceStub):
 
 class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
     """Issues access tokens (RFC 6749), revokes them (RFC 7009), and says what they are (RFC 7662). Every method is public: the
-    client authenticates with its id and secret.
+    client authenticates by the method that it is registered for, its `token_endpoint_auth_method`, and by no other.
 
-    Errors of every method: UNAUTHENTICATED `INVALID_CLIENT` (unknown client, wrong secret, or blocked; indistinguishable);
-    RESOURCE_EXHAUSTED `TOO_MANY_FAILURES` (with `google.rpc.RetryInfo`) in its place, once a client or an address has failed
-    often. The right secret passes all the same.
+    - `client_secret_basic` and `client_secret_post`, which differ over HTTP only: by `client_id` and `client_secret`.
+    - `private_key_jwt` (RFC 7523): by `client_assertion_type` and `client_assertion`, a JWT of at most 8 KiB, signed by
+      ES256 or RS256 with one of the client's keys. Its `iss` and `sub` are the client's id; its `aud` is one string, this
+      auth server's issuer or, if the server allows that, the token endpoint's URL; its `exp` lies at most an hour ahead;
+      its `jti`, of at most 255 characters, is used once. So each call, also one that is repeated, needs a new assertion.
+
+    Errors of every method: UNAUTHENTICATED `INVALID_CLIENT` (unknown client, another method than the registered one, wrong
+    secret, an assertion that proves nothing or was used before, or blocked; indistinguishable); RESOURCE_EXHAUSTED
+    `TOO_MANY_FAILURES` (with `google.rpc.RetryInfo`) in its place, once a client or an address has failed often, though the
+    right secret or assertion passes all the same; INVALID_ARGUMENT `INVALID_REQUEST` (a secret and an assertion at once, or
+    another `client_assertion_type`).
     """
 
     @_abc_1.abstractmethod
@@ -101,7 +125,7 @@ class TokenServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_token_service_pb2.IssueTokenResponse, _abc.Awaitable[_token_service_pb2.IssueTokenResponse]]:
         """Issues an access token by the client credentials grant (RFC 6749 §4.4).
 
-        Writes nothing, so it may be repeated at will.
+        Writes nothing beside the use of an assertion, so with a secret it may be repeated at will.
 
         Errors: INVALID_ARGUMENT `UNSUPPORTED_GRANT_TYPE` or `INVALID_SCOPE`.
         """

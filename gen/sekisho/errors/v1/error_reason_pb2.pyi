@@ -66,15 +66,19 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     KEYS_UNAVAILABLE: _ErrorReason.ValueType  # 15
     """UNAVAILABLE: the keys of private access tokens can't be fetched now. The caller tries again."""
     INVALID_CLIENT: _ErrorReason.ValueType  # 16
-    """UNAUTHENTICATED: unknown client or wrong secret (RFC 6749 §5.2). Which of them is not said."""
+    """UNAUTHENTICATED: unknown client, another method than the registered one, wrong secret, or an assertion that proves
+    nothing or was used before (RFC 6749 §5.2). Which of them is not said.
+    """
     TOO_MANY_FAILURES: _ErrorReason.ValueType  # 55
-    """RESOURCE_EXHAUSTED: as INVALID_CLIENT, after many of these for this client or from this address. The right secret passes
-    even now. `google.rpc.RetryInfo` says when to ask again.
+    """RESOURCE_EXHAUSTED: as INVALID_CLIENT, after many of these for this client or from this address. The right secret
+    or assertion passes even now. `google.rpc.RetryInfo` says when to ask again.
     """
     UNSUPPORTED_GRANT_TYPE: _ErrorReason.ValueType  # 17
     """INVALID_ARGUMENT: the method knows no such grant type (RFC 6749 §5.2)."""
     CLIENT_QUOTA_EXCEEDED: _ErrorReason.ValueType  # 56
     """RESOURCE_EXHAUSTED: the platform has as many clients as it may. It deletes those that are needed no more."""
+    CLIENT_HAS_NO_SECRET: _ErrorReason.ValueType  # 58
+    """FAILED_PRECONDITION: the client authenticates by its keys. The caller replaces these."""
     REPLICA_BEHIND: _ErrorReason.ValueType  # 57
     """UNAVAILABLE: the auth server does not know yet what its caller knows to be revoked. Met inside the company only."""
     INVALID_SCOPE: _ErrorReason.ValueType  # 18
@@ -194,15 +198,19 @@ INVALID_PRIVATE_TOKEN: ErrorReason.ValueType  # 14
 KEYS_UNAVAILABLE: ErrorReason.ValueType  # 15
 """UNAVAILABLE: the keys of private access tokens can't be fetched now. The caller tries again."""
 INVALID_CLIENT: ErrorReason.ValueType  # 16
-"""UNAUTHENTICATED: unknown client or wrong secret (RFC 6749 §5.2). Which of them is not said."""
+"""UNAUTHENTICATED: unknown client, another method than the registered one, wrong secret, or an assertion that proves
+nothing or was used before (RFC 6749 §5.2). Which of them is not said.
+"""
 TOO_MANY_FAILURES: ErrorReason.ValueType  # 55
-"""RESOURCE_EXHAUSTED: as INVALID_CLIENT, after many of these for this client or from this address. The right secret passes
-even now. `google.rpc.RetryInfo` says when to ask again.
+"""RESOURCE_EXHAUSTED: as INVALID_CLIENT, after many of these for this client or from this address. The right secret
+or assertion passes even now. `google.rpc.RetryInfo` says when to ask again.
 """
 UNSUPPORTED_GRANT_TYPE: ErrorReason.ValueType  # 17
 """INVALID_ARGUMENT: the method knows no such grant type (RFC 6749 §5.2)."""
 CLIENT_QUOTA_EXCEEDED: ErrorReason.ValueType  # 56
 """RESOURCE_EXHAUSTED: the platform has as many clients as it may. It deletes those that are needed no more."""
+CLIENT_HAS_NO_SECRET: ErrorReason.ValueType  # 58
+"""FAILED_PRECONDITION: the client authenticates by its keys. The caller replaces these."""
 REPLICA_BEHIND: ErrorReason.ValueType  # 57
 """UNAVAILABLE: the auth server does not know yet what its caller knows to be revoked. Met inside the company only."""
 INVALID_SCOPE: ErrorReason.ValueType  # 18

@@ -1,0 +1,1 @@
+"""The standard OAuth endpoints over HTTP, for the use cases that the gRPC methods call."""

@@ -1,0 +1,183 @@
+"""Runs the HTTP face in the auth server's event loop: uvicorn with TLS, in bounds."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections.abc import Iterator
+from typing import Any
+
+import uvicorn
+from starlette.types import ASGIApp
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from authserver.config import HttpConfig
+from mesh.config import ConfigError
+from mesh.secret_files import read_private
+
+_MAX_HEAD_BYTES = 16 * 1024
+_BACKLOG = 1024
+
+
+class HttpFace:
+    """An HTTP server on one address.
+
+    Args:
+        config: Where and how to listen.
+        app: What answers.
+        drain_seconds: How long requests may go on after a stop was asked for.
+
+    Attributes:
+        port: Where it listens.
+
+    Raises:
+        ConfigError: If a file can't be used, others can read the private key, or the address is taken.
+
+    """
+
+    def __init__(self, config: HttpConfig, app: ASGIApp, drain_seconds: float) -> None:
+        """Open the port. Requests are answered after `start`."""
+        context = _tls(config)
+        self._server = _Server(
+            uvicorn.Config(
+                app,
+                ws="none",
+                lifespan="off",
+                log_config=None,
+                log_level=logging.ERROR,  # what strangers send is in the access log, or nothing to log
+                access_log=False,
+                proxy_headers=False,  # the address is the peer's: nobody else may say where a call came from
+                server_header=False,
+                limit_concurrency=config.max_connections,
+                timeout_keep_alive=config.request_seconds,  # type: ignore[arg-type]  # it is only added to times
+                timeout_graceful_shutdown=max(1, round(drain_seconds)),
+                ssl_certfile=config.certificate,
+                ssl_context_factory=lambda _config, _default: context,
+            )
+        )
+        self._socket = _listen(config.listen)
+        self.port: int = self._socket.getsockname()[1]
+        self._serving: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Answer requests."""
+        self._serving = asyncio.create_task(self._server.serve([self._socket]))
+        await self._server.ready.wait()
+
+    async def stop(self) -> None:
+        """Take no new requests, and let those under way end within the time configured."""
+        self._server.should_exit = True
+        if self._serving:
+            await self._serving
+
+
+class _Server(uvicorn.Server):
+    """A uvicorn server that leaves signals to the process it runs in, and says when it serves."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ready = asyncio.Event()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Do as uvicorn does, but don't wait a minute for each TLS handshake."""
+        config, loop = self.config, asyncio.get_running_loop()
+
+        def protocol() -> asyncio.Protocol:
+            return _BoundedProtocol(config, self.server_state, self.lifespan.state)
+
+        self.servers = [
+            await loop.create_server(
+                protocol, sock=each, ssl=config.ssl, ssl_handshake_timeout=config.timeout_keep_alive, backlog=_BACKLOG
+            )
+            for each in sockets or ()
+        ]
+        self.started = True
+        self.ready.set()
+
+
+class _BoundedProtocol(HttpToolsProtocol):
+    """uvicorn's faster protocol with two more bounds.
+
+    A connection on which no request is under way soon ends, also before its first one, and so does one with too much
+    that is no body: heads, trailers, what stands around chunks.
+    """
+
+    _deadline: asyncio.TimerHandle | None = None
+    _head_bytes = 0
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > _MAX_HEAD_BYTES and not self.transport.is_closing():
+            self.send_400_response("the head of the request is too large")
+        self._watch()
+
+    def on_headers_complete(self) -> None:
+        self._head_bytes = 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._watch()
+
+    def _watch(self) -> None:
+        if self.cycle is not None and not self.cycle.response_complete:
+            self._cancel()  # from here on the reading of the body is bounded
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(self.timeout_keep_alive, self.transport.abort)
+
+    def _cancel(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def _tls(config: HttpConfig) -> ssl.SSLContext:
+    read_private(config.private_key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(config.certificate, config.private_key)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(f"{config.certificate}: can't be used with {config.private_key}: {error}") from error
+    return context
+
+
+def _listen(address: str) -> socket.socket:
+    host, _, port = address.rpartition(":")
+    try:
+        family, _, _, _, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
+        return _bound(family, target)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"can't listen on {address}: {error}") from error
+
+
+def _bound(family: int, target: Any) -> socket.socket:  # noqa: ANN401 - an address, as each family has it
+    # The protocol is named for asyncio, which sends small packets at once (TCP_NODELAY) only where it sees TCP.
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(target)
+        listener.listen(_BACKLOG)
+        listener.setblocking(False)  # noqa: FBT003 - the standard library takes it so
+    except OSError:
+        listener.close()
+        raise
+    return listener

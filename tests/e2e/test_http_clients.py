@@ -1,0 +1,217 @@
+"""OAuth libraries that know nothing of Sekisho work with its HTTP face as they are."""
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
+from jwskate import Jwk
+from oauthlib.oauth2 import BackendApplicationClient
+from requests_oauth2client import ClientSecretBasic, ClientSecretPost, OAuth2Client, PrivateKeyJwt
+from requests_oauthlib import OAuth2Session
+
+from sekisho.auth.v1 import client_registration_service_pb2 as registration_pb
+from sekisho.payments.v1 import payment_service_pb2 as payment_pb
+from tests.mesh import OK, Mesh, mesh_up
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+    with mesh_up(tmp_path_factory.mktemp("http") / "home") as mesh:
+        yield mesh
+
+
+def trusting(mesh: Mesh, session: Any = None) -> Any:
+    """Return a session that trusts the mesh's CA."""
+    session = session or requests.Session()
+    session.verify = mesh.addresses["ca"]
+    session.trust_env = False
+    return session
+
+
+def discovered(mesh: Mesh) -> dict[str, Any]:
+    """Return the metadata as RFC 8414 has it found: by the issuer alone, and naming it."""
+    issuer = mesh.addresses["oauth"]
+    document = trusting(mesh).get(f"{issuer}/.well-known/oauth-authorization-server", timeout=20).json()
+    assert document["issuer"] == issuer
+    return dict(document)
+
+
+def managed(session: Any, registered: dict[str, Any]) -> None:
+    """Read, update and delete a client by what its registration was answered with (RFC 7592)."""
+    uri = registered["registration_client_uri"]
+    own = {"Authorization": f"Bearer {registered['registration_access_token']}"}
+    assert session.get(uri, headers=own, timeout=20).json()["client_name"] == registered["client_name"]
+    change = {"client_id": registered["client_id"], "client_name": "Another name", "scope": "payments.read"}
+    changed = session.put(uri, headers=own, json=change, timeout=20)
+    assert (changed.status_code, changed.json()["scope"]) == (200, "payments.read")
+    assert session.delete(uri, headers=own, timeout=20).status_code == 204
+    assert session.get(uri, headers=own, timeout=20).status_code == 401
+
+
+def registered_with(mesh: Mesh, session: Any, **metadata: Any) -> dict[str, Any]:
+    """Register a client by a session that sends a Master Client's token."""
+    statement = mesh.approved_application(mesh.token("master")).software_statement
+    body = {"software_statement": statement, "client_name": "Tea House", **metadata}
+    answer = session.post(discovered(mesh)["registration_endpoint"], json=body, timeout=20)
+    assert answer.status_code == 201, answer.text
+    client: dict[str, Any] = answer.json()
+    assert client["software_statement"] == statement
+    return client
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_authlib_goes_all_the_way(running: Mesh, method: str) -> None:
+    metadata = discovered(running)
+    AuthorizationServerMetadata(metadata).validate_issuer()
+    AuthorizationServerMetadata(metadata).validate_token_endpoint()
+    AuthorizationServerMetadata(metadata).validate_jwks_uri()
+    master = trusting(running, AuthlibSession(*running.credentials("master")))
+    token = master.fetch_token(metadata["token_endpoint"], grant_type="client_credentials", scope="clients.write")
+    assert token["scope"] == "clients.write"
+    client = registered_with(running, master, token_endpoint_auth_method=method)
+    shop = trusting(
+        running,
+        AuthlibSession(
+            client["client_id"],
+            client["client_secret"],
+            token_endpoint_auth_method=method,
+            revocation_endpoint_auth_method=method,
+        ),
+    )
+    shop.fetch_token(metadata["token_endpoint"], grant_type="client_credentials")
+    question = {"token": shop.token["access_token"]}
+    introspect = metadata["introspection_endpoint"]
+    asked = shop.introspect_token(introspect, **question).json()
+    assert (asked["active"], asked["client_id"]) == (True, client["client_id"])
+    assert shop.revoke_token(metadata["revocation_endpoint"], **question).status_code == 200
+    assert shop.introspect_token(introspect, **question).json() == {"active": False}
+    managed(trusting(running), client)
+
+
+def test_requests_oauthlib_goes_all_the_way(running: Mesh) -> None:
+    metadata, own = discovered(running), running.credentials("master")
+    client = BackendApplicationClient(client_id=own[0])
+    master = trusting(running, OAuth2Session(client=client))
+    token = master.fetch_token(metadata["token_endpoint"], client_id=own[0], client_secret=own[1])
+    managed(trusting(running), registered_with(running, master))
+    revocation = client.prepare_token_revocation_request(metadata["revocation_endpoint"], token["access_token"])
+    session = trusting(running)
+    url, headers, body = revocation
+    assert session.post(url, headers=headers, data=body, auth=own, timeout=20).status_code == 200
+    question = {"token": token["access_token"]}
+    asked = session.post(metadata["introspection_endpoint"], data=question, auth=own, timeout=20)
+    assert asked.json() == {"active": False}
+
+
+def way(mesh: Mesh, client: dict[str, Any], key: Jwk) -> Any:
+    """Return how a client authenticates by requests-oauth2client."""
+    client_id, secret = client["client_id"], client.get("client_secret", "")
+    return {
+        "client_secret_basic": lambda: ClientSecretBasic(client_id, secret),
+        "client_secret_post": lambda: ClientSecretPost(client_id, secret),
+        # Left alone, it names the URL of whatever endpoint it calls; of these, this server takes the token endpoint's.
+        "private_key_jwt": lambda: PrivateKeyJwt(client_id, key, aud=mesh.addresses["oauth"]),
+    }[client["token_endpoint_auth_method"]]()
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "private_key_jwt"])
+def test_requests_oauth2client_goes_all_the_way(running: Mesh, method: str) -> None:
+    session, issuer = trusting(running), running.addresses["oauth"]
+
+    def discover(auth: Any) -> OAuth2Client:
+        return OAuth2Client.from_discovery_endpoint(issuer=issuer, auth=auth, session=session, testing=True)
+
+    token = discover(ClientSecretBasic(*running.credentials("master"))).client_credentials(scope="clients.write")
+    key = Jwk.generate(alg="ES256").with_kid_thumbprint()
+    keys = {"jwks": {"keys": [key.public_jwk().minimize().to_dict()]}} if method == "private_key_jwt" else {}
+    by_master = trusting(running)
+    by_master.headers["Authorization"] = f"Bearer {token.access_token}"
+    registered = registered_with(running, by_master, token_endpoint_auth_method=method, **keys)
+    shop = discover(way(running, registered, key))
+    own = shop.client_credentials(scope="payments.read")
+    assert shop.introspect_token(own)["scope"] == "payments.read"
+    assert shop.revoke_access_token(own)
+    assert shop.introspect_token(own) == {"active": False}
+    managed(session, registered)
+
+
+@pytest.fixture(scope="module")
+def openid_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Install openid-client from npm beside the script that uses it; return the script."""
+    npm = shutil.which("npm")
+    if npm is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("CI needs Node.js, to try openid-client")
+        pytest.skip("Node.js is not installed, so openid-client can't be tried")
+    folder = tmp_path_factory.mktemp("node")
+    shutil.copytree(Path(__file__).with_name("openid_client"), folder, dirs_exist_ok=True)
+    command = [npm, "install", "--no-package-lock", "--no-audit", "--no-fund"]
+    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
+    return folder / "all_the_way.mjs"
+
+
+@pytest.mark.timeout(600)
+def test_openid_client_from_npm_goes_all_the_way_by_a_key_of_its_own(running: Mesh, openid_client: Path) -> None:
+    client_id, client_secret = running.credentials("master")
+    environment = {
+        **os.environ,
+        "NODE_EXTRA_CA_CERTS": running.addresses["ca"],
+        "ISSUER": running.addresses["oauth"],
+        "MASTER_ID": client_id,
+        "MASTER_SECRET": client_secret,
+        "SOFTWARE_STATEMENT": running.approved_application(running.token("master")).software_statement,
+    }
+    command = ["/usr/bin/env", "node", str(openid_client)]
+    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert run.returncode == 0, run.stderr
+    seen = json.loads(run.stdout)
+    assert seen.pop("client_id") == seen.pop("introspected")
+    assert seen == {
+        "master_scope": "clients.write",
+        "has_secret": False,
+        "after": {"active": False},
+        "changed": "Coffee House",
+        "deleted": 204,
+        "gone": 401,
+    }
+
+
+def test_tokens_of_both_protocols_are_the_same(running: Mesh) -> None:
+    metadata = discovered(running)
+    session, shop = trusting(running), running.tenant()
+    own = (shop.client_id, shop.client_secret)
+    grant = {"grant_type": "client_credentials"}
+    by_http = session.post(metadata["token_endpoint"], data=grant, auth=own, timeout=20).json()["access_token"]
+    by_grpc = running.token_of(*own)
+    listing = payment_pb.ListPaymentsRequest()
+    for token in (by_http, by_grpc):
+        assert running.attempt(running.payments.ListPayments, listing, token) == OK
+        question = {"token": token}
+        asked = session.post(metadata["introspection_endpoint"], data=question, auth=own, timeout=20).json()
+        assert (asked["client_id"], asked["partner_id"]) == (shop.client_id, shop.partner_id)
+
+
+def test_a_client_that_was_registered_by_http_is_known_by_grpc(running: Mesh) -> None:
+    metadata, master = discovered(running), running.token("master")
+    statement = running.approved_application(master).software_statement
+    registered = (
+        trusting(running)
+        .post(
+            metadata["registration_endpoint"],
+            json={"software_statement": statement},
+            headers={"Authorization": f"Bearer {master}"},
+            timeout=20,
+        )
+        .json()
+    )
+    get = registration_pb.GetClientRequest(client_id=registered["client_id"])
+    assert running.call(running.registration.GetClient, get, master).scope == registered["scope"]
+    assert running.token_of(registered["client_id"], registered["client_secret"])
