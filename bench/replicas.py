@@ -91,6 +91,7 @@ async def start_replica(
     auth = msgspec.structs.replace(
         auth,
         server=msgspec.structs.replace(auth.server, listen=address),
+        http=None,  # there is one port for it
         database=database or auth.database,
         audit_heads=processes.home.folder("authserver") / f"audit-heads-{name}.jsonl",
     )

@@ -27,7 +27,7 @@ def open_channel(
         ("grpc.http2.ping_timeout_ms", int(keepalive_timeout_seconds * 1000)),
         # gRPC backs off up to two minutes; a service that restarts should be found again within seconds.
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 2_000),  # other than its name says: how long an attempt to connect may take
         ("grpc.max_reconnect_backoff_ms", 2_000),
     ]
     if config.server_name:

@@ -18,8 +18,10 @@ from requests_oauth2client import ClientSecretBasic, ClientSecretPost, OAuth2Cli
 from requests_oauthlib import OAuth2Session
 
 from sekisho.auth.v1 import client_registration_service_pb2 as registration_pb
+from sekisho.auth.v1 import token_service_pb2 as token_pb
 from sekisho.payments.v1 import payment_service_pb2 as payment_pb
 from tests.mesh import OK, Mesh, mesh_up
+from tests.waiting import until
 
 
 @pytest.fixture(scope="module")
@@ -191,12 +193,29 @@ def test_tokens_of_both_protocols_are_the_same(running: Mesh) -> None:
     grant = {"grant_type": "client_credentials"}
     by_http = session.post(metadata["token_endpoint"], data=grant, auth=own, timeout=20).json()["access_token"]
     by_grpc = running.token_of(*own)
-    listing = payment_pb.ListPaymentsRequest()
+    listing, credentials = payment_pb.ListPaymentsRequest(), {"client_id": own[0], "client_secret": own[1]}
     for token in (by_http, by_grpc):
         assert running.attempt(running.payments.ListPayments, listing, token) == OK
-        question = {"token": token}
-        asked = session.post(metadata["introspection_endpoint"], data=question, auth=own, timeout=20).json()
-        assert (asked["client_id"], asked["partner_id"]) == (shop.client_id, shop.partner_id)
+        asked = session.post(metadata["introspection_endpoint"], data={"token": token}, auth=own, timeout=20).json()
+        told = running.call(running.tokens.IntrospectToken, token_pb.IntrospectTokenRequest(token=token, **credentials))
+        assert (asked["client_id"], asked["partner_id"]) == (told.client_id, told.partner_id)
+        assert (told.client_id, told.partner_id) == (shop.client_id, shop.partner_id)
+    revoked = session.post(metadata["revocation_endpoint"], data={"token": by_grpc}, auth=own, timeout=20)
+    assert revoked.status_code == 200
+    running.call(running.tokens.RevokeToken, token_pb.RevokeTokenRequest(token=by_http, **credentials))
+    for token in (by_http, by_grpc):
+        until(lambda token=token: running.attempt(running.payments.ListPayments, listing, token)[1] == "INVALID_TOKEN")
+
+
+def test_failures_at_one_door_count_at_the_other(running: Mesh) -> None:
+    endpoint, session = discovered(running)["token_endpoint"], trusting(running)
+    grant = {"grant_type": "client_credentials"}
+    wrong = {"client_id": "cli_nobody", "client_secret": "wrong"}
+    while session.post(endpoint, data={**grant, **wrong}, timeout=20).status_code != 429:
+        pass
+    by_grpc = token_pb.IssueTokenRequest(**grant, **wrong)
+    assert running.attempt(running.tokens.IssueToken, by_grpc) == ("RESOURCE_EXHAUSTED", "TOO_MANY_FAILURES")
+    assert running.token("master")
 
 
 def test_a_client_that_was_registered_by_http_is_known_by_grpc(running: Mesh) -> None:

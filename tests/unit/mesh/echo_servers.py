@@ -69,12 +69,12 @@ async def started(server: Server) -> AsyncIterator[Server]:
 
 @asynccontextmanager
 async def calling(
-    server: Server, certificates: Path, workload: str | None = "gateway", folder: Path | None = None
+    server: Server, certificates: Path, workload: str | None = "gateway", folder: Path | None = None, *, port: int = 0
 ) -> AsyncIterator[grpc.aio.Channel]:
-    """Open a channel to a started server, by a workload's certificate from a folder, or by none."""
+    """Open a channel to a started server or to a port before it, by a workload's certificate from a folder, or none."""
     stem = (folder or certificates) / (workload or "")
     config = ChannelConfig(
-        target=f"127.0.0.1:{server.port}",
+        target=f"127.0.0.1:{port or server.port}",
         ca=certificates / "company.pem",
         server_name=dns_name("backend"),
         certificate=stem.with_suffix(".pem") if workload else None,
