@@ -94,6 +94,8 @@ def verify_assertion(
 def _unverified(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     if len(token) > _MOST_BYTES:
         raise AssertionRejected("too long")
+    if "=" in token:  # PyJWT takes padding, which RFC 7515 §2 excludes
+        raise AssertionRejected("not a JWT")
     try:
         decoded = jwt.decode_complete(token, options={"verify_signature": False})
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
