@@ -50,6 +50,11 @@ fuzz: $(VENV)/dev.stamp ## Send nonsense to all that strangers reach, for 5 minu
 	@temp=$$(mktemp -d) && trap 'rm -rf "$$temp"' EXIT && \
 		FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest tests/fuzz --quiet --tb short --basetemp "$$temp/tests"
 
+.PHONY: soak
+soak: $(VENV)/dev.stamp ## Have good clients and hostile peers at the gateway, for 5 minutes or as many as MINUTES=…
+	@temp=$$(mktemp -d) && trap 'rm -rf "$$temp"' EXIT && \
+		SOAK_MINUTES=$(MINUTES) $(BIN)/pytest tests/soak/test_soak.py --quiet --capture no --tb short --timeout 0 --basetemp "$$temp/tests"
+
 .PHONY: format
 format: $(VENV)/dev.stamp ## Format code and contracts
 	$(BIN)/buf format --write

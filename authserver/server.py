@@ -95,8 +95,7 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
             config.server,
             services,
             [PeerInterceptor(_PEERS, names), PrivateTokenInterceptor(read_methods(contracts), verifier)],
-            contracts=contracts,
-            reflected=names,
+            reflected=dict.fromkeys(names, contracts),
         )
         await feed.follow()
         await key_ring.reload()  # what has changed since they were loaded, the feed does not tell

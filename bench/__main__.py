@@ -6,7 +6,15 @@ import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
-from bench import auth_rows, gateway_rows, payments_rows, revocation_rows, story_rows
+from bench import (
+    auth_rows,
+    gateway_memory_rows,
+    gateway_rows,
+    gateway_scale_rows,
+    payments_rows,
+    revocation_rows,
+    story_rows,
+)
 from bench.measure import Row, Scale, say
 from bench.table import as_json, table
 from cli.up import until_signal
@@ -15,7 +23,13 @@ _Measurement: TypeAlias = Callable[[Scale], Awaitable[list[Row]]]
 
 MEASUREMENTS: dict[str, _Measurement] = {
     "gateway.unary": gateway_rows.unary,
+    "gateway.large": gateway_rows.large,
+    "gateway.latency": gateway_rows.latency,
     "gateway.stream": gateway_rows.stream,
+    "gateway.rules": gateway_scale_rows.rules,
+    "gateway.tokens": gateway_scale_rows.tokens,
+    "gateway.idle": gateway_memory_rows.idle_streams,
+    "gateway.cache": gateway_memory_rows.many_tokens,
     "auth.token": auth_rows.token,
     "auth.token.http": auth_rows.token_by_http,
     "auth.exchange": auth_rows.exchange,

@@ -4,6 +4,7 @@
 with the same TLS: no interceptors, no log, no checks.
 """
 
+import asyncio
 import sys
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -12,14 +13,18 @@ from typing import Any
 import grpc
 
 from mesh import tls
+from mesh.access.descriptors import service_of
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig, Config, ServerConfig
+from mesh.infrastructure import HEALTH_SERVICE
 from mesh.interceptors.wrapping import Context, Handler
 from mesh.lifecycle import run_service
 
 UNARY = "/sekisho.payments.v1.PaymentService/GetPayment"
 STREAM = "/sekisho.payments.v1.PaymentService/WatchPayments"
 STREAM_MESSAGES = 1_000
+# What `STREAM` answers once, to go silent then.
+IDLE = b"idle"
 
 
 class BareConfig(Config, frozen=True):
@@ -32,10 +37,12 @@ class BareConfig(Config, frozen=True):
 
 
 class Echo(grpc.GenericRpcHandler):
-    """Answers each call with its own message: `STREAM` many times, any other method once."""
+    """Answers each call with its own message: `STREAM` many times, any other method but health once."""
 
-    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler:
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """Return the handler."""
+        if service_of(handler_call_details.method) == HEALTH_SERVICE:
+            return None  # who does not know the question counts as healthy
         if handler_call_details.method == STREAM:
             return grpc.unary_stream_rpc_method_handler(_repeat)
         return grpc.unary_unary_rpc_method_handler(_echo)
@@ -78,6 +85,9 @@ async def _echo(request: bytes, _context: Context) -> bytes:
 
 
 async def _repeat(request: bytes, context: Context) -> None:
+    if request == IDLE:
+        await context.write(request)
+        await asyncio.Event().wait()
     for _ in range(STREAM_MESSAGES):
         await context.write(request)
 

@@ -24,6 +24,7 @@ from bench.bare import BareConfig
 from cli.configurations import HOST, Ports, reserved_port
 from cli.home import Home, MeshAddresses
 from cli.preparation import prepare, scopes_of
+from gateway.config import GatewayConfig, LimitsConfig, RateConfig
 from mesh.access.rules import ClientType
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig, Config, load
@@ -35,6 +36,7 @@ T = TypeVar("T")
 
 _START_SECONDS = 30.0
 _STOP_SECONDS = 15.0
+_ANY = RateConfig(per_second=1_000_000, burst=1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ class Fleet:
     def write_config(self, name: str, config: Config) -> Path:
         """Write a configuration; return its file."""
         file = self.home.path / f"{name}.yaml"
-        file.write_bytes(msgspec.json.encode(config, enc_hook=str))  # JSON is YAML
+        _write(file, config)
         return file
 
     async def connect(self, config: ChannelConfig) -> grpc.aio.Channel:
@@ -136,7 +138,19 @@ async def fleet(databases: str | None = None) -> AsyncIterator[Fleet]:
     with tempfile.TemporaryDirectory(prefix="sekisho-bench-") as folder:
         home = Home.at(Path(folder))
         async with AsyncExitStack() as stack:
-            yield Fleet(home, prepare(home, Ports.choose(0), databases), stack)
+            addresses = prepare(home, Ports.choose(0), databases)
+            _lift_limits(home.config("gateway"))
+            yield Fleet(home, addresses, stack)
+
+
+def _lift_limits(file: Path) -> None:
+    """Let the gateway take any number of calls: what is measured is what they cost."""
+    limits = LimitsConfig(address=_ANY, client=_ANY)
+    _write(file, msgspec.structs.replace(load(file, GatewayConfig), limits=limits))
+
+
+def _write(file: Path, config: Config) -> None:
+    file.write_bytes(msgspec.json.encode(config, enc_hook=str))  # JSON is YAML
 
 
 def _shop(platform_id: str, partner_id: str, scopes: frozenset[str], now_ms: int) -> Client:

@@ -1,5 +1,6 @@
 """What a call costs at the gateway, beside a bare proxy to the same backend."""
 
+import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -8,7 +9,7 @@ import msgspec
 from bench import load
 from bench.bare import STREAM, UNARY, BareConfig
 from bench.fleet import Server, fleet, free_address
-from bench.measure import Row, Scale, compare, measure_pairs
+from bench.measure import Row, Scale, Spread, compare, measure_pairs, say
 from cli.supervisor import answer_of
 from gateway.config import GatewayConfig
 from gateway.server import REVOCATIONS
@@ -19,12 +20,14 @@ from sekisho.auth.v1 import token_service_pb2 as pb
 from sekisho.auth.v1 import token_service_pb2_grpc as pb_grpc
 
 _MESSAGE = bytes(200)
-_CALLS_PER_STREAM = 400  # so that a sample of streams takes about as long as one of calls
+# So that each sample takes about as long.
+_CALLS_PER_LARGE = 10
+_CALLS_PER_STREAM = 400
 
 
 async def unary(scale: Scale) -> list[Row]:
     """Measure unary calls with one token, so that its exchange is cached."""
-    async with _proxies() as (gateway, bare, metadata):
+    async with proxies() as (gateway, bare, metadata):
         subject, baseline = (
             load.calls(server, UNARY, [_MESSAGE], scale.calls, metadata=metadata) for server in (gateway, bare)
         )
@@ -32,10 +35,49 @@ async def unary(scale: Scale) -> list[Row]:
     return [compare("gateway.unary", "CPU µs/call", pairs, lambda cost: cost.cpu_microseconds)]
 
 
+async def large(scale: Scale) -> list[Row]:
+    """Measure unary calls with messages of a mebibyte, there and back."""
+    count = max(1, scale.calls // _CALLS_PER_LARGE)
+    async with proxies() as (gateway, bare, metadata):
+        subject, baseline = (
+            load.calls(server, UNARY, [bytes(1024 * 1024)], count, metadata=metadata) for server in (gateway, bare)
+        )
+        pairs = await measure_pairs("gateway.large", scale.rounds, subject, baseline)
+    return [compare("gateway.large", "CPU µs/call", pairs, lambda cost: cost.cpu_microseconds)]
+
+
+async def latency(scale: Scale) -> list[Row]:
+    """Measure how long calls take that come half as fast as the gateway can answer them."""
+    name = "gateway.latency"
+    figures: dict[str, list[tuple[float, float]]] = {"p50": [], "p99": []}
+    async with proxies() as (gateway, bare, metadata):
+        full = await load.calls(gateway, UNARY, [_MESSAGE], scale.calls, metadata=metadata)(0)
+        rate = full.per_second / 2
+        for number in range(scale.rounds + 1):
+            say(f"{name}: pair {number} of {scale.rounds}" if number else f"{name}: warming up, {rate:.0f} calls/s")
+            taken = [
+                await load.latencies(server, UNARY, _MESSAGE, scale.calls, rate, metadata=metadata)
+                for server in (gateway, bare)
+            ]
+            cuts = [statistics.quantiles(each, n=100, method="inclusive") for each in taken]
+            for figure, at in (("p50", 49), ("p99", 98)):
+                figures[figure].append((cuts[0][at] * 1e3, cuts[1][at] * 1e3))
+    return [
+        Row(
+            f"{name}.{figure}",
+            "ms",
+            Spread.of(ours for ours, _ in pairs[1:]),
+            Spread.of(bares for _, bares in pairs[1:]),
+            Spread.of(ours / bares for ours, bares in pairs[1:]),
+        )
+        for figure, pairs in figures.items()
+    ]
+
+
 async def stream(scale: Scale) -> list[Row]:
     """Measure streams from the backend to the caller."""
     streams = max(1, scale.calls // _CALLS_PER_STREAM)
-    async with _proxies() as (gateway, bare, metadata):
+    async with proxies() as (gateway, bare, metadata):
         subject, baseline = (
             load.messages(server, STREAM, _MESSAGE, streams, metadata=metadata) for server in (gateway, bare)
         )
@@ -44,7 +86,7 @@ async def stream(scale: Scale) -> list[Row]:
 
 
 @asynccontextmanager
-async def _proxies() -> AsyncIterator[tuple[Server, Server, load.Metadata]]:
+async def proxies() -> AsyncIterator[tuple[Server, Server, load.Metadata]]:
     """Run gateway and bare proxy before one backend; yield both, and the metadata that opens the gateway."""
     async with fleet() as processes:
         settings = config.load(processes.home.config("gateway"), GatewayConfig)

@@ -1,6 +1,7 @@
 """Loads a server from this process, with bytes: what is measured is the server, not the messages' making."""
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
 
@@ -26,6 +27,32 @@ def calls(server: Server, method: str, requests: Sequence[bytes], count: int, *,
         await multicallable(requests[number % len(requests)], metadata=metadata, timeout=_TIMEOUT_SECONDS)
 
     return _sample(server.pid, call, count)
+
+
+async def latencies(
+    server: Server, method: str, request: bytes, count: int, rate: float, *, metadata: Metadata = ()
+) -> list[float]:
+    """Return the seconds that each of some calls takes, which come at a steady rate, whatever becomes of those before.
+
+    Args:
+        server: The server.
+        method: The method.
+        request: What each call sends.
+        count: How many calls.
+        rate: How many in a second.
+        metadata: What each call brings.
+
+    """
+    multicallable: Any = server.channel.unary_unary(method)
+    begin = time.perf_counter() + 1 / rate
+
+    async def call(number: int) -> float:
+        due = begin + number / rate
+        await asyncio.sleep(due - time.perf_counter())
+        await multicallable(request, metadata=metadata, timeout=_TIMEOUT_SECONDS)
+        return time.perf_counter() - due
+
+    return await asyncio.gather(*map(call, range(count)))
 
 
 def posts(

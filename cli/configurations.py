@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 from cli.home import Home
 from mesh import tls
 from mesh.access.rules import ALL_CLIENT_TYPES
+from mesh.config import ConfigError
 
 HOST = "127.0.0.1"
 
@@ -71,7 +72,24 @@ def reserved_port() -> int:
         return port
 
 
-def configurations(home: Home, ports: Ports, databases: str | None) -> Mapping[str, _Configuration]:
+def require_free(port: int) -> None:
+    """Refuse a port that somebody listens on.
+
+    Raises:
+        ConfigError: If it is taken.
+
+    """
+    with socket.socket() as server:
+        server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            server.bind((HOST, port))
+        except OSError as error:
+            raise ConfigError(f"can't listen on {HOST}:{port}: is the port taken?") from error
+
+
+def configurations(
+    home: Home, ports: Ports, databases: str | None, *, share_port: bool = False
+) -> Mapping[str, _Configuration]:
     """Return each service's configuration.
 
     Args:
@@ -79,6 +97,7 @@ def configurations(home: Home, ports: Ports, databases: str | None) -> Mapping[s
         ports: Where the services listen.
         databases: The URL of the services' databases, with `{service}` in place of each one's name; None for SQLite
             under the home.
+        share_port: Whether several processes of the gateway listen on its port.
 
     """
 
@@ -88,7 +107,7 @@ def configurations(home: Home, ports: Ports, databases: str | None) -> Mapping[s
     return {
         "authserver": _authserver(home, ports, database("authserver")),
         "payments": _payments(home, ports, database("payments")),
-        "gateway": _gateway(home, ports),
+        "gateway": _gateway(home, ports, share_port=share_port),
         "shops": _shops(home, ports, database("shops")),
     }
 
@@ -123,13 +142,17 @@ def _payments(home: Home, ports: Ports, database: str) -> _Configuration:
     }
 
 
-def _gateway(home: Home, ports: Ports) -> _Configuration:
+def _gateway(home: Home, ports: Ports, *, share_port: bool) -> _Configuration:
     backend_ports = {"authserver": ports.authserver, "payments": ports.payments}
     return {
         "listeners": [
             {
                 "name": "public",
-                "server": {"listen": f"{HOST}:{ports.gateway}", **_certificate(home, "gateway-public")},
+                "server": {
+                    "listen": f"{HOST}:{ports.gateway}",
+                    "share_port": share_port,
+                    **_certificate(home, "gateway-public"),
+                },
                 "client_types": sorted(map(str, ALL_CLIENT_TYPES)),
             }
         ],

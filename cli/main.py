@@ -17,6 +17,7 @@ from cli.ledger import ledger
 from cli.migrate import migrate
 from cli.platforms import platforms
 from cli.policy import policy
+from cli.prepare import prepare
 from cli.serve import serve
 from cli.shut_out import partners
 from cli.supervisor import ServiceDied
@@ -44,6 +45,7 @@ app = typer.Typer(
 )
 app.command()(up)
 app.command()(demo)
+app.command()(prepare)
 app.command()(serve)
 app.command()(migrate)
 app.add_typer(policy, name="policy")

@@ -1,4 +1,4 @@
-"""`sekisho platforms`: shows platforms, changes their quotas, and shuts them out, beside the auth server's database."""
+"""`sekisho platforms`: shows, changes and shuts out platforms, beside the auth server's database."""
 
 from typing import Annotated
 
@@ -6,10 +6,10 @@ import typer
 from sqlalchemy import Connection
 
 from authserver.installation import read_installation
-from authserver.scopes import format_scope
+from authserver.scopes import format_scope, parse_scope
 from authserver.store.blocks import Holder, is_blocked
 from authserver.store.clients import count_clients
-from authserver.store.platforms import list_platforms
+from authserver.store.platforms import Platform, list_platforms
 from authserver.update_platform import update_platform
 from cli.beside import ConfigOption, NotThere, opened, operator, settings_of
 from cli.home import DEFAULT_HOME
@@ -18,7 +18,7 @@ from cli.shut_out import add_commands
 
 platforms = typer.Typer(
     no_args_is_help=True,
-    help="Show platforms and change their quotas; shut them out with all their partners, and let them in again.",
+    help="Show platforms and change what they may have; shut them out with all their partners, and let them in again.",
 )
 
 
@@ -55,29 +55,42 @@ def list_(config: ConfigOption = None, home: HomeOption = DEFAULT_HOME, *, as_js
 @platforms.command()
 def update(
     platform_id: Annotated[str, typer.Argument(help="The platform's id.")],
-    max_clients: Annotated[int, typer.Option(min=1, help="How many clients its partners may have together.")],
+    max_clients: Annotated[
+        int | None, typer.Option(min=1, help="How many clients its partners may have together.")
+    ] = None,
+    add_partner_scope: Annotated[
+        str, typer.Option(help="Space-delimited scopes that its partners' clients may have, too.")
+    ] = "",
     config: ConfigOption = None,
     home: HomeOption = DEFAULT_HOME,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Change a platform's quota. Clients that are registered stay, also if there are more.
+    """Change a platform's quota, and raise its ceiling. Clients that are registered stay as they are.
 
-    Example: sekisho platforms update shops --max-clients 20000
+    Examples:
+    sekisho platforms update shops --max-clients 20000;
+    sekisho platforms update shops --add-partner-scope greetings.write
+
     """
+    added = parse_scope(add_partner_scope) if add_partner_scope else frozenset[str]()
     settings = settings_of(config, home)
     trail = read_installation(settings).trail
 
-    def work(connection: Connection) -> None:
-        if not update_platform(connection, trail, operator(), platform_id, max_clients):
+    def work(connection: Connection) -> Platform:
+        updated = update_platform(connection, trail, operator(), platform_id, max_clients, added)
+        if updated is None:
             raise NotThere(f"there is no platform {platform_id}")
+        return updated
 
     with opened(settings) as database:
-        database.run_here(work)
+        platform = database.run_here(work)
+    scope = format_scope(platform.ceiling)
     if as_json:
-        print_json({"platform_id": platform_id, "max_clients": max_clients})
+        print_json({"platform_id": platform_id, "max_clients": platform.max_clients, "partner_scope": scope})
     else:
-        console.print(f"platform {platform_id}: at most {max_clients} clients", soft_wrap=True, markup=False)
+        told = f"platform {platform_id}: at most {platform.max_clients} clients, with {scope}"
+        console.print(told, soft_wrap=True, markup=False)
 
 
 add_commands(platforms, Holder.PLATFORM)

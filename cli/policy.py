@@ -10,6 +10,7 @@ from rich.table import Table
 from cli.home import DEFAULT_HOME, Home
 from cli.output import HomeOption, JsonOption, console, print_json
 from gateway.config import GatewayConfig
+from gateway.contracts import read_contracts
 from gateway.policy import compile_routes
 from mesh.access.descriptors import own_contracts, read_methods, service_of
 from mesh.access.rules import ALL_CLIENT_TYPES, ClientType
@@ -45,6 +46,7 @@ def table(
     if file := config or _config_in(Home.at(home)):
         settings = load(file, GatewayConfig)
         doors = {listener.name: listener.client_types for listener in settings.listeners}
+        methods = read_contracts(settings).methods
         reachable = set(compile_routes(settings, methods))
     rows: list[dict[str, Any]] = [
         {

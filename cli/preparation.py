@@ -31,7 +31,7 @@ MIGRATED = ("authserver", "payments", "shops")
 _PLATFORM_ID = "shops"
 
 
-def prepare(home: Home, ports: Ports, databases: str | None = None) -> MeshAddresses:
+def prepare(home: Home, ports: Ports, databases: str | None = None, *, share_port: bool = False) -> MeshAddresses:
     """Write all that the services need under the home, keeping keys, databases and credentials that are there.
 
     Args:
@@ -39,6 +39,7 @@ def prepare(home: Home, ports: Ports, databases: str | None = None) -> MeshAddre
         ports: Where the services will listen.
         databases: The URL of the services' databases, with `{service}` in place of each one's name; None for SQLite
             under the home.
+        share_port: Whether several processes of the gateway listen on its port.
 
     Raises:
         ConfigError: If a database is newer than this version.
@@ -49,7 +50,7 @@ def prepare(home: Home, ports: Ports, databases: str | None = None) -> MeshAddre
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _issue_certificates(home)
     _create_keys(home)
-    for service, config in configurations(home, ports, databases).items():
+    for service, config in configurations(home, ports, databases, share_port=share_port).items():
         text = "# Written by `sekisho up`, anew at each start.\n" + yaml.safe_dump(config, sort_keys=False)
         (home.folder(service) / "config.yaml").write_text(text)
     for service in MIGRATED:

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,19 @@ class ServiceDied(Exception):
 
 
 @asynccontextmanager
-async def supervised(home: Home) -> AsyncIterator["Supervisor"]:
+async def supervised(home: Home, gateways: int = 1) -> AsyncIterator["Supervisor"]:
     """Start all services, wait until each answers its health check, and stop them on leaving.
+
+    Args:
+        home: Where they live.
+        gateways: How many processes of the gateway there are, all on its one port and with one log.
 
     Raises:
         ServiceDied: If one does not come up.
 
     """
     async with AsyncExitStack() as stack:
-        supervisor = Supervisor(home)
+        supervisor = Supervisor(home, gateways)
         stack.push_async_callback(supervisor.stop)
         await supervisor.start()
         yield supervisor
@@ -48,9 +52,11 @@ async def supervised(home: Home) -> AsyncIterator["Supervisor"]:
 class Supervisor:
     """The processes of one mesh."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, gateways: int = 1) -> None:
         """Start with none."""
         self._home = home
+        self._gateways = gateways
+        self._services = dict(_names(gateways))
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
     async def start(self) -> None:
@@ -61,8 +67,10 @@ class Supervisor:
 
         """
         for service in SERVICES:
-            with self._home.log(service).open("wb") as log:
-                self._processes[service] = await asyncio.create_subprocess_exec(
+            self._home.log(service).write_bytes(b"")
+        for name, service in self._services.items():
+            with self._home.log(service).open("ab") as log:
+                self._processes[name] = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", service, "--config", str(self._home.config(service)), "--lifeline"),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=log,
@@ -83,11 +91,17 @@ class Supervisor:
             died.cancel()
 
     async def _all_answer(self) -> None:
-        await asyncio.gather(*(self._answers(service) for service in SERVICES))
+        await asyncio.gather(self._all_gateways_started(), *(self._answers(service) for service in SERVICES))
 
     async def _answers(self, service: str) -> None:
         async with _health_channel(self._home, service) as channel:
             await answer_of(channel, _ASKED_FOR.get(service, ""))
+
+    async def _all_gateways_started(self) -> None:
+        """Wait for all that share the port: it can't be told which of them answers there."""
+        log = self._home.log("gateway")
+        while log.read_bytes().count(b'"started"') < self._gateways:  # noqa: ASYNC110 - other processes write it
+            await asyncio.sleep(_PAUSE_SECONDS)
 
     async def died(self) -> None:
         """Wait until a service ends by itself.
@@ -104,12 +118,12 @@ class Supervisor:
                 wait.cancel()
         name = waits[done.pop()]
         status = self._processes[name].returncode
-        raise ServiceDied(f"{name} ended with status {status}{_last_error(self._home.log(name))}")
+        raise ServiceDied(f"{name} ended with status {status}{_last_error(self._home.log(self._services[name]))}")
 
     async def stop(self) -> None:
         """Stop the services, those that call others first; kill what does not stop in time."""
-        for service in reversed(SERVICES):
-            process = self._processes.get(service)
+        for name in reversed(self._services):
+            process = self._processes.get(name)
             if process is None or process.returncode is not None:
                 continue
             process.terminate()
@@ -118,6 +132,14 @@ class Supervisor:
             except TimeoutError:
                 process.kill()
                 await process.wait()
+
+
+def _names(gateways: int) -> Iterator[tuple[str, str]]:
+    """Yield the name of each process, and its service."""
+    for service in SERVICES:
+        yield service, service
+        if service == "gateway":
+            yield from ((f"gateway {number}", service) for number in range(2, gateways + 1))
 
 
 def _health_channel(home: Home, service: str) -> grpc.aio.Channel:

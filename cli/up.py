@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import msgspec
 import typer
 
-from cli.configurations import Ports
+from cli.configurations import Ports, require_free
 from cli.home import DEFAULT_HOME, Home, MeshAddresses
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.preparation import prepare
@@ -43,6 +43,7 @@ def up(
         str | None,
         typer.Option(help="The URL of the services' databases, with {service} for each one's name. SQLite if absent."),
     ] = None,
+    gateways: Annotated[int, typer.Option(min=1, max=64, help="How many processes of the gateway share its port.")] = 1,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -57,23 +58,26 @@ def up(
     """
     if database and "{service}" not in database:
         raise ConfigError("--database needs {service} in it: each service has a database of its own")
-    asyncio.run(until_signal(_stay(Home.at(home), port, database, as_json=as_json)))
+    asyncio.run(until_signal(_stay(Home.at(home), port, database, gateways, as_json=as_json)))
 
 
 @asynccontextmanager
 async def mesh_up(
-    home: Home, port: int, database: str | None = None
+    home: Home, port: int, database: str | None = None, gateways: int = 1
 ) -> AsyncIterator[tuple[MeshAddresses, Supervisor]]:
-    """Run a mesh in a home as long as the context lasts; `database` as `sekisho up` takes it.
+    """Run a mesh in a home as long as the context lasts; `database` and `gateways` as `sekisho up` takes them.
 
     Raises:
-        ConfigError: If a mesh is up there already.
+        ConfigError: If a mesh is up there already, or several gateways are to share a port that is taken.
         ServiceDied: If a service does not come up.
 
     """
     with home.locked():
-        addresses = prepare(home, Ports.choose(port), database)
-        async with supervised(home) as supervisor:
+        ports = Ports.choose(port)
+        if gateways > 1:
+            require_free(ports.gateway)  # who shares a port would not notice a stranger there
+        addresses = prepare(home, ports, database, share_port=gateways > 1)
+        async with supervised(home, gateways) as supervisor:
             home.write_addresses(addresses)
             try:
                 yield addresses, supervisor
@@ -81,10 +85,10 @@ async def mesh_up(
                 home.forget_addresses()
 
 
-async def _stay(home: Home, port: int, database: str | None, *, as_json: bool) -> None:
+async def _stay(home: Home, port: int, database: str | None, gateways: int, *, as_json: bool) -> None:
     if not as_json:
         console.print("starting authserver, payments, gateway and shops …")
-    async with mesh_up(home, port, database) as (addresses, supervisor):
+    async with mesh_up(home, port, database, gateways) as (addresses, supervisor):
         where = {name: str(value) for name, value in msgspec.structs.asdict(addresses).items()}
         if as_json:
             print_json(where)

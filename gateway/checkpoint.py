@@ -1,6 +1,7 @@
 """The steps of one decision. Knows no transport: a method, a door and metadata in; a private token or a refusal out."""
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import TypeAlias
 
 import structlog
@@ -8,6 +9,7 @@ import structlog
 from gateway.errors import MalformedAuthorization, MissingToken
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import Exchanged
+from gateway.limits import Call, Stranger
 from gateway.policy import Route
 from mesh.access.decision import decide, require_reachable
 from mesh.access.rules import ClientType
@@ -31,16 +33,21 @@ class Checkpoint:
         self._routes = routes
         self._exchange = exchange
 
-    async def admit(self, path: str, admitted: frozenset[ClientType], metadata: Metadata) -> Exchanged | None:
+    async def admit(
+        self, path: str, admitted: frozenset[ClientType], metadata: Metadata, call: Call
+    ) -> Exchanged | None:
         """Return what the token of a call that may pass was exchanged for; None for public methods, which need none.
 
         Args:
             path: The method, `/package.Service/Method`.
             admitted: The client types that the door lets in.
             metadata: What the caller sent.
+            call: What the limits know it by.
 
         Raises:
             MethodNotFound: If there is no such method for anyone who comes in by this door.
+            RateLimitExceeded: If such calls come too fast.
+            ConcurrencyLimitExceeded: If too many such calls are under way.
             MissingToken: If the method needs a token and there is none.
             MalformedAuthorization: If there is not exactly one bearer token.
             InvalidToken: If the token does not hold.
@@ -51,15 +58,19 @@ class Checkpoint:
         """
         route = self._routes.get(path)
         rule = require_reachable(route.method.rule if route else None, admitted)
+        call.arrive()
         if route is None or rule.public:
+            call.begin(Stranger.PUBLIC)
             return None
-        exchanged = await self._exchange.exchange(_access_token(metadata), route.backend)
+        waiting = partial(call.begin, Stranger.EXCHANGE)
+        exchanged = await self._exchange.exchange(_access_token(metadata), route.backend, waiting)
         caller = exchanged.caller
         # Before the decision: the log is to say who was refused, too.
         structlog.contextvars.bind_contextvars(
             client_id=caller.client_id, client_type=caller.client_type, partner_id=caller.partner_id
         )
         decide(rule, admitted, caller)
+        call.identify(caller, path, streaming=route.method.client_streaming or route.method.server_streaming)
         crash_point("gateway", path, "forward")
         return exchanged
 

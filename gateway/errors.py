@@ -39,6 +39,27 @@ class RevocationsUnknown(ServiceError):
     code = Code.UNAVAILABLE
 
 
+class RateLimitExceeded(ServiceError):
+    """Calls come too fast: from this address, of this client, or by this method of all clients of its type."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+    def __init__(self, limit: str, retry_seconds: float) -> None:
+        """Say which limit it is, and when the next call may come."""
+        super().__init__(f"too many calls: over the limit of this {limit}; wait before calling again", limit=limit)
+        self.retry_seconds = retry_seconds
+
+
+class ConcurrencyLimitExceeded(ServiceError):
+    """Too many calls are under way: from this address, of this client, or at the gateway without a client."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+    def __init__(self, limit: str) -> None:
+        """Say which limit it is. When there is room again, nobody knows."""
+        super().__init__(f"too many calls at once: over the limit of this {limit}; end some first", limit=limit)
+
+
 class IncompleteRequest(ServiceError):
     """The call ended, or went silent, before its message was whole."""
 
@@ -64,6 +85,6 @@ class BackendFault(ServiceError):
 
 
 class BackendUnavailable(ServiceError):
-    """The service behind the gateway can't be reached now."""
+    """No address of the service behind the gateway can be reached now, or the one that was broke off."""
 
     code = Code.UNAVAILABLE

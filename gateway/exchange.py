@@ -46,8 +46,15 @@ class TokenExchange:
         self._clock = clock
         self._flights = SingleFlight[Key, Exchanged]()
 
-    async def exchange(self, access_token: str, audience: str) -> Exchanged:
+    async def exchange(
+        self, access_token: str, audience: str, before_waiting: Callable[[], None] | None = None
+    ) -> Exchanged:
         """Return a private access token for a backend, from the cache or from the auth server.
+
+        Args:
+            access_token: What the caller presents.
+            audience: The backend.
+            before_waiting: Is called where the cache does not have it; may refuse to wait, by raising.
 
         Raises:
             InvalidToken: If the auth server refuses the access token, or it can't be one.
@@ -57,7 +64,11 @@ class TokenExchange:
         if not access_token.startswith(_PREFIX) or len(access_token) > _MAX_LENGTH:
             raise InvalidToken("this is no access token; take one from TokenService.IssueToken")
         key = hashlib.sha256(access_token.encode()).digest(), audience
-        return self._cache.find(key) or await self._flights.do(key, lambda: self._fetch(key, access_token))
+        if exchanged := self._cache.find(key):
+            return exchanged
+        if before_waiting:
+            before_waiting()
+        return await self._flights.do(key, lambda: self._fetch(key, access_token))
 
     async def _fetch(self, key: Key, access_token: str) -> Exchanged:
         for _ in range(_ATTEMPTS):

@@ -1,7 +1,7 @@
 """What of a call's metadata goes on to the backend."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -9,18 +9,22 @@ from gateway.errors import InvalidMetadata
 from mesh.metadata import AUTHORIZATION
 from mesh.request_id import KEY as REQUEST_ID
 
-# Where the caller is.
+_USER_AGENT = "user-agent"
+# Where the caller is, and with what.
 _CALLERS_ADDRESS = "x-forwarded-for"
+_CALLERS_AGENT = "x-forwarded-user-agent"
 # What belongs to one hop only (the transport's own headers), and what only the gateway itself may say.
 _DROPPED = re.compile(
-    rf"{AUTHORIZATION}|{REQUEST_ID}|grpc-.*|user-agent|te|content-type|host|connection|forwarded|x-forwarded-.*|x-real-ip|x-sekisho-.*"
+    rf"{AUTHORIZATION}|{REQUEST_ID}|grpc-.*|{_USER_AGENT}|te|content-type|host|connection|forwarded|x-forwarded-.*|x-real-ip|x-sekisho-.*"
 )
 
 
 def forwarded_metadata(
-    metadata: Iterable[tuple[str, str | bytes]], private_token: str | None, peer: str
+    metadata: Collection[tuple[str, str | bytes]], private_token: str | None, peer: str
 ) -> list[tuple[str, str | bytes]]:
-    """Return the metadata for the backend: the caller's, less what is dropped, the private access token, the address.
+    """Return the metadata for the backend: the caller's, less what is dropped, the private access token, who called.
+
+    What the caller's own transport says of itself goes on under another name: the next hop's transport does so, too.
 
     Args:
         metadata: What the caller sent.
@@ -33,13 +37,20 @@ def forwarded_metadata(
     """
     kept = [(key, value) for key, value in metadata if not _is_dropped(key)]
     for key, value in kept:
-        if isinstance(value, str) and not (value.isascii() and value.isprintable()):
+        if isinstance(value, str) and not _is_printable_ascii(value):
             raise InvalidMetadata(f"the value of {key} is not printable ASCII", key=key)
     if private_token is not None:
         kept.append((AUTHORIZATION, f"Bearer {private_token}"))
+    for key, value in metadata:
+        if key == _USER_AGENT and isinstance(value, str) and _is_printable_ascii(value):
+            kept.append((_CALLERS_AGENT, value))
     if address := _address(peer):
         kept.append((_CALLERS_ADDRESS, address))
     return kept
+
+
+def _is_printable_ascii(value: str) -> bool:
+    return value.isascii() and value.isprintable()
 
 
 @lru_cache(maxsize=1024)  # callers send the same few keys; one who sends ever new ones gains nothing by it

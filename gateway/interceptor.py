@@ -1,15 +1,19 @@
 """Stands in front of every handler of one door: nothing passes that the checkpoint does not admit."""
 
+import asyncio
 from contextvars import ContextVar
 
 import grpc
 
 from gateway.checkpoint import Checkpoint
 from gateway.exchange_cache import Exchanged
+from gateway.limits import Call, Limits, Room, Stranger
+from gateway.only_message import reading_one
 from mesh.access.descriptors import service_of
 from mesh.access.rules import ClientType
 from mesh.infrastructure import INFRASTRUCTURE_SERVICES
-from mesh.interceptors.wrapping import Context, Continuation, Handler
+from mesh.interceptors.wrapping import Context, Continuation, Handler, Proceed, wrap
+from mesh.peers import network_at
 
 _exchanged: ContextVar[Exchanged | None] = ContextVar("exchanged")
 
@@ -26,36 +30,65 @@ class CheckpointInterceptor(grpc.aio.ServerInterceptor):
 
     Args:
         checkpoint: Who judges.
+        limits: How much callers may do.
+        room: This door's.
         admitted: The client types that this door lets in.
+        timeout_seconds: How long the one message of a call to health may be on its way.
 
     """
 
-    def __init__(self, checkpoint: Checkpoint, admitted: frozenset[ClientType]) -> None:
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        limits: Limits,
+        room: Room,
+        admitted: frozenset[ClientType],
+        timeout_seconds: float,
+    ) -> None:
         """Remember checkpoint and door."""
         self._checkpoint = checkpoint
+        self._limits = limits
+        self._room = room
         self._admitted = admitted
+        self._timeout_seconds = timeout_seconds
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> Handler | None:
-        """Return the handler of an admitted call, with its exchange at hand; else one that refuses."""
+        """Return a handler that judges the call first: only there grpc.aio tells where it came from."""
         path = handler_call_details.method
+        metadata = handler_call_details.invocation_metadata or ()
         handler = await continuation(handler_call_details)
         if handler is not None and service_of(path) in INFRASTRUCTURE_SERVICES:
-            return handler
-        try:
-            _exchanged.set(
-                await self._checkpoint.admit(path, self._admitted, handler_call_details.invocation_metadata or ())
-            )
-        except Exception as error:  # noqa: BLE001 - a fault must close the door, and is answered like any other
-            return _refusal(error)
-        return handler
+            return wrap(reading_one(handler, self._timeout_seconds), self._infrastructure)
+
+        async def judged(context: Context, proceed: Proceed) -> object:
+            call = self._call(context)
+            _exchanged.set(await self._checkpoint.admit(path, self._admitted, metadata, call))
+            return await proceed()
+
+        return wrap(handler or _NOTHING, judged)
+
+    async def _infrastructure(self, context: Context, proceed: Proceed) -> object:
+        call = self._call(context)
+        call.arrive()
+        call.begin(Stranger.INFRASTRUCTURE)
+        return await proceed()
+
+    def _call(self, context: Context) -> Call:
+        """Return the call for the limits; it ends with the task that grpc.aio handles it in.
+
+        The handler may end long before: whoever does not read holds the call open until its answer has gone out.
+        """
+        call = Call(self._limits, self._room, network_at(context.peer()))
+        if task := asyncio.current_task():
+            task.add_done_callback(lambda _: call.end())
+        return call
 
 
-def _refusal(error: Exception) -> Handler:
-    """Return a handler that raises, for the error translation around it, without reading what the caller sends."""
+async def _unreachable(_requests: object, _context: Context) -> None:
+    raise AssertionError("the checkpoint admitted a method that nobody serves")
 
-    async def refuse(_requests: object, _context: Context) -> None:
-        raise error
 
-    return grpc.stream_stream_rpc_method_handler(refuse)
+# Reads nothing of what the caller sends, whatever it is.
+_NOTHING: Handler = grpc.stream_stream_rpc_method_handler(_unreachable)

@@ -8,6 +8,7 @@ from gateway.config import BackendConfig, GatewayConfig
 from mesh.access.descriptors import Method
 from mesh.access.rules import ClientType
 from mesh.config import ConfigError
+from mesh.infrastructure import INFRASTRUCTURE_SERVICES
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,8 @@ def _check_names(kind: str, names: list[str]) -> None:
 def _check_backend(backend: BackendConfig, methods: Mapping[str, Method], declared: set[str]) -> None:
     for service in backend.services:
         where = f"backend {backend.name}, service {service}"
+        if service in INFRASTRUCTURE_SERVICES:
+            raise ConfigError(f"{where}: the gateway answers it itself, for everybody")
         if service not in declared:
             raise ConfigError(f"{where}: no contract declares it")
         if not any(method.rule for method in methods.values() if method.service == service):

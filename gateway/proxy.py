@@ -7,9 +7,10 @@ from typing import Any, NoReturn, TypeAlias
 
 import grpc
 
-from gateway.errors import BackendFault, BackendUnavailable, IncompleteRequest
+from gateway.errors import BackendFault, BackendUnavailable
 from gateway.forwarding import forwarded_metadata
 from gateway.interceptor import current_exchange
+from gateway.only_message import only_message
 from gateway.policy import Route
 from mesh import request_id
 from mesh.interceptors.wrapping import Context, Handler
@@ -57,7 +58,7 @@ def _handler(route: Route, channel: grpc.aio.Channel, timeout_seconds: float) ->
 
 def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
     async def forward(_requests: object, context: Context) -> bytes:
-        request = await _only(context, timeout_seconds)
+        request = await only_message(context, timeout_seconds)
         remaining = context.time_remaining()
         timeout = timeout_seconds if remaining is None else min(remaining, timeout_seconds)
         call = opens(request, metadata=_metadata(context), timeout=timeout)
@@ -68,7 +69,7 @@ def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
 
 def _unary_stream(opens: _Open, timeout_seconds: float) -> _Forward:
     async def forward(_requests: object, context: Context) -> None:
-        request = await _only(context, timeout_seconds)
+        request = await only_message(context, timeout_seconds)
         async with _open_stream(opens, context, request) as call:
             await _relay_responses(call, context)
 
@@ -81,22 +82,6 @@ def _stream_stream(opens: _Open) -> _Forward:
             await _relay_responses(call, context)
 
     return forward
-
-
-async def _only(context: Context, seconds: float) -> bytes:
-    """Return the one message of a call that takes one."""
-    remaining = context.time_remaining()
-    try:
-        if remaining is not None and remaining <= seconds:  # gRPC itself will end the call in time
-            request: bytes | object = await context.read()
-        else:
-            async with asyncio.timeout(seconds):
-                request = await context.read()
-    except TimeoutError:
-        request = grpc.aio.EOF
-    if not isinstance(request, bytes):
-        raise IncompleteRequest("the call has no whole message")
-    return request
 
 
 def _metadata(context: Context) -> tuple[tuple[str, str | bytes], ...]:
@@ -184,5 +169,7 @@ async def _relay_error(error: grpc.aio.AioRpcError, context: Context) -> NoRetur
     trailing = tuple(error.trailing_metadata() or ())
     if error.code() == grpc.StatusCode.UNAVAILABLE and not trailing:
         # Most likely made by the transport here; its words name the backend's address, no business of the caller's.
-        raise BackendUnavailable("the service can't be reached now; try again") from error
+        raise BackendUnavailable(
+            "the service can't be reached, or broke off; an idempotent call may be tried again"
+        ) from error
     await context.abort(error.code(), error.details() or "", trailing)

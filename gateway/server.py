@@ -6,19 +6,25 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
+import grpc
+
 from gateway.checkpoint import Checkpoint
-from gateway.config import GatewayConfig, ListenerConfig
+from gateway.config import BackendConfig, GatewayConfig, ListenerConfig
+from gateway.contracts import read_contracts
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache
 from gateway.interceptor import CheckpointInterceptor
+from gateway.limits import Limits, Room
 from gateway.policy import Route, compile_routes
 from gateway.proxy import Proxy
 from gateway.revocations import SILENCE_SECONDS, RevocationWatch
-from mesh.access.descriptors import PolicyError, own_contracts, read_methods
+from mesh.access.descriptors import Method
 from mesh.channel import open_channel
-from mesh.config import ConfigError
+from mesh.config import ChannelConfig
 from mesh.lifecycle import working
+from mesh.renewed_channel import renewed_channel
 from mesh.server import Server
+from mesh.service_config import service_config
 
 NAME = "gateway"
 # What health checks ask for to learn whether revocations arrive.
@@ -33,39 +39,41 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
         ConfigError: If a file is missing or wrong, contracts and configuration do not fit, or an address is taken.
 
     """
-    contracts = own_contracts()
-    try:
-        routes = compile_routes(config, read_methods(contracts))
-    except PolicyError as error:
-        raise ConfigError(str(error)) from error
+    contracts = read_contracts(config)
+    methods = contracts.methods
+    routes = compile_routes(config, methods)
     async with AsyncExitStack() as stack:
-        auth = await stack.enter_async_context(
-            open_channel(
-                config.auth,
-                # A new watch on a connection that is half open would hear nothing either, so that must be noticed. The
-                # question is put well before the watch is given up: between two watches there is none.
-                keepalive_seconds=SILENCE_SECONDS / 2,
-                keepalive_timeout_seconds=SILENCE_SECONDS,
-            )
-        )
+        auth = await stack.enter_async_context(renewed_channel(config.auth, partial(_open_auth, config.auth, methods)))
         channels = {
-            backend.name: await stack.enter_async_context(open_channel(backend.channel)) for backend in config.backends
+            backend.name: await stack.enter_async_context(
+                renewed_channel(backend.channel, partial(_open_backend, backend, routes))
+            )
+            for backend in config.backends
         }
         cache = ExchangeCache(
             capacity=config.exchange_cache_entries,
             grace_seconds=config.revocation_grace_seconds,
             clock=time.monotonic,
         )
+        limits = Limits(config.limits, routes, time.monotonic)
         checkpoint = Checkpoint(routes, TokenExchange(auth, cache, time.monotonic))
         proxy = Proxy(routes.values(), channels, config.call_timeout_seconds)
         servers = [
             Server(
                 listener.server,
                 [],
-                [CheckpointInterceptor(checkpoint, listener.client_types)],
-                contracts=contracts,
-                reflected=_reachable_services(routes, listener),
+                [
+                    CheckpointInterceptor(
+                        checkpoint,
+                        limits,
+                        Room(listener.server.max_concurrent_calls, config.limits.max_address_calls),
+                        listener.client_types,
+                        config.call_timeout_seconds,
+                    )
+                ],
+                reflected={each: contracts.declared[each] for each in _reachable_services(routes, listener)},
                 fallback=proxy,
+                counted=True,
             )
             for listener in config.listeners
         ]
@@ -75,6 +83,22 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
         for server in servers:
             await server.start()
         yield servers
+
+
+def _open_auth(config: ChannelConfig, methods: Mapping[str, Method]) -> grpc.aio.Channel:
+    return open_channel(
+        config,
+        service_config=service_config(methods.values(), health_checked=True),
+        # A new watch on a connection that is half open would hear nothing either, so that must be noticed. The question
+        # is put well before the watch is given up: between two watches there is none.
+        keepalive_seconds=SILENCE_SECONDS / 2,
+        keepalive_timeout_seconds=SILENCE_SECONDS,
+    )
+
+
+def _open_backend(backend: BackendConfig, routes: Mapping[str, Route]) -> grpc.aio.Channel:
+    methods = [route.method for route in routes.values() if route.backend == backend.name]
+    return open_channel(backend.channel, service_config=service_config(methods, health_checked=backend.health_checked))
 
 
 async def _report(servers: Sequence[Server], connected: bool) -> None:  # noqa: FBT001 - as the watch calls it

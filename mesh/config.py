@@ -9,6 +9,7 @@ import yaml
 # Counts, sizes and times that make no sense at or below zero.
 PositiveInt: TypeAlias = Annotated[int, msgspec.Meta(gt=0)]
 PositiveSeconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
+PositiveRate: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 
 
 class ConfigError(Exception):
@@ -34,8 +35,22 @@ class ServerConfig(Config, frozen=True):
     max_message_bytes: PositiveInt = 4 * 1024 * 1024
     # The most calls at once; further ones are answered RESOURCE_EXHAUSTED.
     max_concurrent_calls: PositiveInt = 1000
+    # The most connections at once, also those that have not got through TLS yet; further ones are closed at once.
+    max_connections: PositiveInt = 2000
     # How long calls may go on after a stop was asked for.
     drain_seconds: PositiveSeconds = 10.0
+    # How long, before that, the connections that are there are served as ever, while no new one is taken and health
+    # checks hear of the stop. gRPC cancels calls that meet the stop on their way; there are none if clients have gone:
+    # at once if they check health, else by the age of their connections, which then must be shorter than this.
+    lame_duck_seconds: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    # How old a connection may become, give or take a tenth. The client is then asked to make a new one, by which it
+    # finds new addresses and a renewed certificate; no call is lost.
+    max_connection_age_seconds: PositiveSeconds = 300.0
+    # How long calls, such as open streams, may go on by a connection that is too old. Longer than an access token is
+    # good, so that streams end by that before.
+    max_connection_age_grace_seconds: PositiveSeconds = 900.0
+    # Whether other processes of the same user may listen on the address, too (SO_REUSEPORT), and share the connections.
+    share_port: bool = False
 
 
 class ChannelConfig(Config, frozen=True):
@@ -58,11 +73,24 @@ class ChannelConfig(Config, frozen=True):
 C = TypeVar("C", bound=Config)
 
 
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML would take the last without a word."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - what the types say is wrong
+        node = super().compose_mapping_node(anchor)
+        seen = set[str]()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in seen:
+                raise yaml.composer.ComposerError(None, None, f"{key.value} is there twice", key.start_mark)
+            seen.add(str(key.value))
+        return node
+
+
 def load(path: Path, kind: type[C]) -> C:
     """Read a configuration file. Paths in it are relative to the folder it lies in.
 
     Raises:
-        ConfigError: If the file can't be read, is not YAML, or does not fit `kind`.
+        ConfigError: If the file can't be read, is not YAML, has a key twice, or does not fit `kind`.
 
     """
 
@@ -72,6 +100,7 @@ def load(path: Path, kind: type[C]) -> C:
         raise ValueError(f"can't read {value!r} as {target.__name__}")
 
     try:
-        return msgspec.convert(yaml.safe_load(path.read_text()), kind, dec_hook=decode)
+        content = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a safe one
+        return msgspec.convert(content, kind, dec_hook=decode)
     except (OSError, yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error

@@ -1,6 +1,7 @@
 """Who is at the other end of a connection, and where a call came from."""
 
 import ipaddress
+from functools import lru_cache
 from urllib.parse import unquote
 
 from mesh.interceptors.wrapping import Context
@@ -31,8 +32,18 @@ def address_of(context: Context) -> str:
     for key, value in context.invocation_metadata() or ():
         if key == FORWARDED_FOR and isinstance(value, str):
             return value
-    kind, _, address = unquote(context.peer()).partition(":")
-    return address.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else context.peer()
+    return _address(context.peer())
+
+
+@lru_cache(maxsize=1024)  # a connection has many calls
+def network_at(peer: str) -> str:
+    """Return what stands for whoever is at the other end of a connection, as gRPC names it; see `network_of`."""
+    return network_of(_address(peer))
+
+
+def _address(peer: str) -> str:
+    kind, _, address = unquote(peer).partition(":")
+    return address.rpartition(":")[0].strip("[]") if kind in {"ipv4", "ipv6"} else peer
 
 
 def network_of(address: str) -> str:

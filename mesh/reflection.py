@@ -1,11 +1,12 @@
 """Server reflection, under both of its names."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from typing import TypeVar
 
 import grpc
 from google.protobuf import duration_pb2
-from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.descriptor import Descriptor, FieldDescriptor, FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.rpc import error_details_pb2
@@ -13,25 +14,28 @@ from grpc_health.v1 import health_pb2
 from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio
 
-from mesh.infrastructure import REFLECTION_SERVICES
+from mesh.infrastructure import HEALTH_SERVICE, REFLECTION_SERVICES
 from mesh.interceptors.wrapping import Handler
+
+T = TypeVar("T")
 
 REFLECTION_METHODS = tuple(f"/{service}/ServerReflectionInfo" for service in REFLECTION_SERVICES)
 
 
 class ReflectionHandler(grpc.GenericRpcHandler):
-    """Describes the given services, the details that errors carry, and nothing else.
+    """Describes the given services, health, reflection, the details that errors carry, and nothing else.
 
     Args:
-        contracts: Where the services and all that they import are declared.
-        services: Full names of the services to describe.
+        declared: The services to describe, by their full names, each with the contracts that declare it and all that
+            they import. Of a file, different contracts may have different versions.
 
     """
 
-    def __init__(self, contracts: FileDescriptorSet, services: Iterable[str]) -> None:
+    def __init__(self, declared: Mapping[str, FileDescriptorSet]) -> None:
         """Collect the descriptors."""
-        services = [*services, *REFLECTION_SERVICES]
-        servicer = aio.ReflectionServicer(services, _pool(contracts, services))
+        standard = FileDescriptorSet(file=_standard_files())
+        declared = {**declared, **dict.fromkeys((HEALTH_SERVICE, *REFLECTION_SERVICES), standard)}
+        servicer = aio.ReflectionServicer(declared, _Pools(declared))
         self._handler = grpc.stream_stream_rpc_method_handler(
             servicer.ServerReflectionInfo,
             request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
@@ -43,30 +47,53 @@ class ReflectionHandler(grpc.GenericRpcHandler):
         return self._handler if handler_call_details.method in REFLECTION_METHODS else None
 
 
-class _Pool:
-    """A descriptor pool that finds methods, too: protobuf's own finds services and messages by their names only."""
+class _Pools:
+    """What the servicer asks of a descriptor pool, answered by several: one for each of the contracts.
 
-    def __init__(self, pool: DescriptorPool) -> None:
-        self._pool = pool
+    Other than protobuf's own, it finds methods by their names, too.
+    """
 
-    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever else the pool has
-        return getattr(self._pool, name)
+    def __init__(self, declared: Mapping[str, FileDescriptorSet]) -> None:
+        services: dict[int, list[str]] = {}
+        for service, contracts in declared.items():
+            services.setdefault(id(contracts), []).append(service)
+        pools = {id(each): _pool(each, services[id(each)]) for each in declared.values()}
+        self._of_service = {service: pools[id(contracts)] for service, contracts in declared.items()}
+        self._all = pools.values()
 
-    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name
+    def FindFileContainingSymbol(self, symbol: str) -> FileDescriptor:  # noqa: N802 - protobuf's name, as below
         """Return the file that declares a symbol, or the service that a method belongs to."""
-        try:
-            return self._pool.FindFileContainingSymbol(symbol)
-        except KeyError:
-            service, _, method = symbol.rpartition(".")
-            declaring = self._pool.FindServiceByName(service)
-            if method not in declaring.methods_by_name:
-                raise
-            return declaring.file
+        service, _, method = symbol.rpartition(".")
+        if symbol in self._of_service:
+            return self._of_service[symbol].FindFileContainingSymbol(symbol)
+        if service in self._of_service:
+            declaring = self._of_service[service].FindServiceByName(service)
+            return declaring.methods_by_name[method].containing_service.file
+        return self._first(lambda pool: pool.FindFileContainingSymbol(symbol))
+
+    def FindFileByName(self, name: str) -> FileDescriptor:  # noqa: N802
+        return self._first(lambda pool: pool.FindFileByName(name))
+
+    def FindMessageTypeByName(self, name: str) -> Descriptor:  # noqa: N802
+        return self._first(lambda pool: pool.FindMessageTypeByName(name))
+
+    def FindExtensionByNumber(self, message: Descriptor, number: int) -> FieldDescriptor:  # noqa: N802
+        return message.file.pool.FindExtensionByNumber(message, number)
+
+    def FindAllExtensions(self, message: Descriptor) -> list[FieldDescriptor]:  # noqa: N802
+        return message.file.pool.FindAllExtensions(message)
+
+    def _first(self, find: Callable[[DescriptorPool], T]) -> T:
+        for pool in self._all:
+            with suppress(KeyError):
+                return find(pool)
+        raise KeyError
 
 
-def _pool(contracts: FileDescriptorSet, services: Iterable[str]) -> _Pool:
-    files = {file.name: file for file in [*contracts.file, *_standard_files()]}
-    declared_in = {f"{file.package}.{service.name}": file for file in files.values() for service in file.service}
+def _pool(contracts: FileDescriptorSet, services: Iterable[str]) -> DescriptorPool:
+    """Return the files that declare services, with all that they import."""
+    files = {file.name: file for file in contracts.file}
+    declared_in = {f"{file.package}.{each.name}".lstrip("."): file for file in files.values() for each in file.service}
     pool, added = DescriptorPool(), set[str]()
 
     def add(file: FileDescriptorProto) -> None:
@@ -78,10 +105,10 @@ def _pool(contracts: FileDescriptorSet, services: Iterable[str]) -> _Pool:
         pool.AddSerializedFile(file.SerializeToString())
 
     for service in services:
-        if service in declared_in:
-            add(declared_in[service])
-    add(files[error_details_pb2.DESCRIPTOR.name])  # else grpcurl could show rich errors in base64 only
-    return _Pool(pool)
+        add(declared_in[service])
+    if details := files.get(error_details_pb2.DESCRIPTOR.name):
+        add(details)  # else grpcurl could show rich errors in base64 only
+    return pool
 
 
 def _standard_files() -> Iterator[FileDescriptorProto]:

@@ -1,6 +1,7 @@
 """gRPC servers: TLS, health, reflection, limits, and a graceful end."""
 
-from collections.abc import Callable, Sequence
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,17 +11,24 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from mesh import tls
 from mesh.config import ConfigError, ServerConfig
-from mesh.infrastructure import HEALTH_SERVICE
 from mesh.interceptors.access_log import AccessLogInterceptor
 from mesh.interceptors.errors import ErrorInterceptor
 from mesh.interceptors.messages import MessageInterceptor
 from mesh.interceptors.request_id import RequestIdInterceptor
+from mesh.listening import stop_listening
 from mesh.reflection import ReflectionHandler
 
 _OUTER_INTERCEPTORS = (
     RequestIdInterceptor(),  # first: whatever is logged inside carries the id
     AccessLogInterceptor(),  # sees the status that goes out, refusals included
     ErrorInterceptor(),  # makes that status of whatever the rest raises
+)
+
+# Where anyone may connect.
+_FROM_OUTSIDE = (
+    # Calls that came and are not looked at yet; of more than these, gRPC ends some at random, whoever's they are.
+    ("grpc.server.max_pending_requests", 5_000),
+    ("grpc.server.max_pending_requests_hard_limit", 10_000),
 )
 
 
@@ -48,9 +56,10 @@ class Server:
         services: What to serve.
         interceptors: What stands between the error translation, which every server has, and the handlers; the first
             is the outermost.
-        contracts: Where the services to be reflected are declared.
-        reflected: Their full names.
+        reflected: The full names of the services to be described, each with the contracts that declare it.
         fallback: Handles the methods that no service does.
+        counted: Whether an interceptor keeps the calls at once within their limit, and says why it refuses one. gRPC's
+            own limit, which says nothing, then is twice as high, so that refusals have room.
 
     """
 
@@ -60,9 +69,9 @@ class Server:
         services: Sequence[Service],
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         *,
-        contracts: FileDescriptorSet,
-        reflected: Sequence[str],
+        reflected: Mapping[str, FileDescriptorSet],
         fallback: grpc.GenericRpcHandler | None = None,
+        counted: bool = False,
     ) -> None:
         """Assemble the server, and open its port. Calls are answered after `start`.
 
@@ -71,18 +80,19 @@ class Server:
 
         """
         self._drain_seconds = config.drain_seconds
+        self._lame_duck_seconds = config.lame_duck_seconds
         self._health = health.aio.HealthServicer()
         self._names = [service.name for service in services]
         self._server = grpc.aio.server(
             # Messages are read last: what is wrong with them is for those who may call the method.
             interceptors=[*_OUTER_INTERCEPTORS, *interceptors, MessageInterceptor()],
             options=_options(config),
-            maximum_concurrent_rpcs=config.max_concurrent_calls,
+            maximum_concurrent_rpcs=config.max_concurrent_calls * (2 if counted else 1),
         )
         for service in services:
             service.register(service.servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection = ReflectionHandler(contracts, [*reflected, HEALTH_SERVICE])
+        reflection = ReflectionHandler(reflected)
         self._server.add_generic_rpc_handlers([reflection, *([fallback] if fallback else [])])
         try:
             self.port = self._server.add_secure_port(config.listen, tls.server_credentials(config))
@@ -101,8 +111,11 @@ class Server:
         await self._health.set(name, status)
 
     async def stop(self) -> None:
-        """Tell health checks, take no new calls, and let those under way end within the time configured."""
+        """Tell health checks, take no new calls, and let those under way end, each within the time configured."""
         await self._health.enter_graceful_shutdown()
+        if self._lame_duck_seconds:
+            stop_listening(self.port)
+            await asyncio.sleep(self._lame_duck_seconds)
         await self._server.stop(self._drain_seconds)
 
 
@@ -110,6 +123,11 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
     return [
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", config.max_message_bytes),
+        ("grpc.max_allowed_incoming_connections", config.max_connections),
+        # Whoever has not got through TLS by then is a connection no more.
+        ("grpc.server_handshake_timeout_ms", 10_000),
+        # As much as there is room for in a stream whose reader is slow; gRPC would take megabytes of each.
+        ("grpc.http2.bdp_probe", 0),
         ("grpc.max_metadata_size", 16 * 1024),
         ("grpc.absolute_max_metadata_size", 32 * 1024),
         ("grpc.keepalive_time_ms", 60_000),
@@ -117,6 +135,11 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         # Clients may ping to keep a connection alive; gRPC's own default takes offence at more than one in 300 s. The
         # gateway pings an auth server that says nothing every second.
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
-        # A second process on the same port is a mistake, which the system should report.
-        ("grpc.so_reuseport", 0),
+        ("grpc.max_connection_age_ms", int(config.max_connection_age_seconds * 1000)),
+        ("grpc.max_connection_age_grace_ms", int(config.max_connection_age_grace_seconds * 1000)),
+        # Unless it is meant, a second process on the same port is a mistake, which the system should report.
+        ("grpc.so_reuseport", int(config.share_port)),
+        # A bound for one connection. Clients keep to it once they have heard of it; a burst before that would be reset.
+        ("grpc.max_concurrent_streams", max(100, config.max_concurrent_calls)),
+        *([] if config.client_ca else _FROM_OUTSIDE),
     ]

@@ -27,6 +27,10 @@ class Throttle:
         self._capacity = capacity
         self._full_at: OrderedDict[Hashable, int] = OrderedDict()
 
+    def __len__(self) -> int:
+        """Return how many keys are remembered."""
+        return len(self._full_at)
+
     def take(self, key: Hashable, now: float) -> float:
         """Take one from a key's bucket; return 0, or if there is none, in how many seconds there will be.
 

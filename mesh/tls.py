@@ -3,11 +3,17 @@
 from pathlib import Path
 
 import grpc
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
 from mesh.config import ChannelConfig, ConfigError, ServerConfig
+from mesh.file_changes import FileChanges
 from mesh.secret_files import read_private
 
 TRUST_DOMAIN = "sekisho"
+
+_log = structlog.get_logger()
 
 
 def spiffe_id(workload: str) -> str:
@@ -23,14 +29,38 @@ def dns_name(workload: str) -> str:
 def server_credentials(config: ServerConfig) -> grpc.ServerCredentials:
     """Return TLS credentials, or mTLS ones if the configuration names a client CA.
 
+    When the files change, connections from then on get the new ones; if these are not good, the old ones stay.
+
     Raises:
-        ConfigError: If a file can't be read, or others can read the private key too.
+        ConfigError: If a file can't be read or is no PEM, others can read the private key too, or it is not the
+            certificate's.
 
     """
-    return grpc.ssl_server_credentials(
-        [(read_private(config.private_key), _read(config.certificate))],
-        root_certificates=_read(config.client_ca) if config.client_ca else None,
-        require_client_auth=config.client_ca is not None,
+    changes = FileChanges([config.certificate, config.private_key, config.client_ca])
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        """Return what is new. gRPC asks this at each connection, in a thread of its own."""
+        if not changes.any():
+            return None
+        try:
+            configuration = _server_certificate(config)
+        except ConfigError as error:
+            _log.error("the new certificate is not good, so the old one stays", error=str(error))
+            return None
+        _log.info("the certificate was renewed", certificate=str(config.certificate))
+        return configuration
+
+    return grpc.dynamic_ssl_server_credentials(
+        _server_certificate(config),
+        renewed,  # type: ignore[arg-type]  # the types don't know that None means: as before
+        require_client_authentication=config.client_ca is not None,
+    )
+
+
+def _server_certificate(config: ServerConfig) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [_key_and_chain(config.private_key, config.certificate)],
+        root_certificates=_authorities(config.client_ca) if config.client_ca else None,
     )
 
 
@@ -38,14 +68,40 @@ def channel_credentials(config: ChannelConfig) -> grpc.ChannelCredentials:
     """Return TLS credentials, or mTLS ones if the configuration names a certificate.
 
     Raises:
-        ConfigError: If a file can't be read, or others can read the private key too.
+        ConfigError: If a file can't be read or is no PEM, others can read the private key too, or it is not the
+            certificate's, or there is only one of the two.
 
     """
+    key = chain = None
+    if config.private_key and config.certificate:
+        key, chain = _key_and_chain(config.private_key, config.certificate)
+    elif config.private_key or config.certificate:
+        raise ConfigError(f"{config.target}: a certificate and its private key go together")
     return grpc.ssl_channel_credentials(
-        root_certificates=_read(config.ca),
-        private_key=read_private(config.private_key) if config.private_key else None,
-        certificate_chain=_read(config.certificate) if config.certificate else None,
+        root_certificates=_authorities(config.ca), private_key=key, certificate_chain=chain
     )
+
+
+def _key_and_chain(private_key: Path, certificate: Path) -> tuple[bytes, bytes]:
+    """Return both files, which fit: while they are renewed, one may be newer than the other."""
+    key, chain = read_private(private_key), _read(certificate)
+    try:
+        fits = load_pem_private_key(key, None).public_key() == x509.load_pem_x509_certificate(chain).public_key()
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{certificate}, {private_key}: {error}") from error
+    if not fits:
+        raise ConfigError(f"{private_key} is not the key of {certificate}")
+    return key, chain
+
+
+def _authorities(path: Path) -> bytes:
+    """Return a file of CA certificates, which are some: gRPC itself would find out at the first connection only."""
+    content = _read(path)
+    try:
+        x509.load_pem_x509_certificates(content)
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return content
 
 
 def _read(path: Path) -> bytes:

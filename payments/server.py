@@ -73,7 +73,7 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
             PeerInterceptor(PEERS, names),  # first: other workloads learn nothing about tokens
             PrivateTokenInterceptor(read_methods(contracts), verifier),
         ]
-        server = Server(config.server, services, interceptors, contracts=contracts, reflected=names)
+        server = Server(config.server, services, interceptors, reflected=dict.fromkeys(names, contracts))
         stack.push_async_callback(server.stop)
         await server.start()
         looking = asyncio.create_task(forever(watches.look, _EVENTS_LOOK_SECONDS, asyncio.Event()))

@@ -66,7 +66,7 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
             Service(_SERVICES[1], catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server, catalog),
             Service(_SERVICES[2], order_service_pb2_grpc.add_OrderServiceServicer_to_server, orders),
         ]
-        server = Server(config.server, services, [], contracts=own_contracts(), reflected=_SERVICES)
+        server = Server(config.server, services, [], reflected=dict.fromkeys(_SERVICES, own_contracts()))
         openings = partial(take_openings_on, database, opening, time.time)
         payments = partial(pay_pending_orders, database, pay_order, time.time)
         workers = [

@@ -43,11 +43,11 @@ def sekisho(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def mesh_up(home: Path, database: str | None = None) -> Iterator["Mesh"]:
+def mesh_up(home: Path, database: str | None = None, gateways: int = 1) -> Iterator["Mesh"]:
     """Run `sekisho up` in a home; it must end cleanly."""
-    command = [sys.executable, "-c", "from cli.main import main; main()"]
+    command = [sys.executable, "-c", "from cli.main import main; main()", "up", "--home", str(home), "--port", "0"]
     with subprocess.Popen(
-        [*command, "up", "--home", str(home), "--port", "0", "--json", *(["--database", database] if database else [])],
+        [*command, "--json", "--gateways", str(gateways), *(["--database", database] if database else [])],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -40,15 +40,19 @@ class Services:
         return Mesh(self.home.path, self._addresses, os.getpid())
 
     def start(self, *names: str, crash_at: str = "") -> None:
-        """Start services, and wait until they serve; with a point, they will die there."""
+        """Start services, and wait until they serve; with a point, they will die there.
+
+        `gateway 2` is a second process of `gateway`.
+        """
         for name in names:
-            command = [sys.executable, "-m", name, "--config", str(self.home.config(name))]
+            service = name.partition(" ")[0]
+            command = [sys.executable, "-m", service, "--config", str(self.home.config(service))]
             with self.home.log(name).open("wb") as log:
                 self._processes[name] = subprocess.Popen(
                     command, env={**os.environ, VARIABLE: crash_at}, stdout=log, stderr=log
                 )
         for name in names:
-            until(lambda name=name: self._serves(name))
+            until(lambda name=name: self.serves(name))
 
     def kill(self, *names: str) -> None:
         """End services as a power cut does."""
@@ -56,6 +60,13 @@ class Services:
             self._processes[name].kill()
         for name in names:
             self._processes[name].wait()
+
+    def terminate(self, *names: str) -> None:
+        """End services as an operator does."""
+        for name in names:
+            self._processes[name].terminate()
+        for name in names:
+            assert self._processes[name].wait(60) == 0
 
     def restart(self, name: str, *, crash_at: str = "") -> None:
         """Kill a service if it runs, and start it."""
@@ -68,7 +79,8 @@ class Services:
         assert status in {None, -signal.SIGKILL}, self.home.log(name).read_text()
         return status is not None
 
-    def _serves(self, name: str) -> bool:
+    def serves(self, name: str) -> bool:
+        """Return whether a service that runs has found together with the others."""
         log = self.home.log(name).read_text()
         assert self._processes[name].poll() is None, log
-        return re.search(f'"event": ?"{_SERVES.get(name, "started")}"', log) is not None
+        return re.search(f'"event": ?"{_SERVES.get(name.partition(" ")[0], "started")}"', log) is not None

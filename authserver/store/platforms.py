@@ -13,8 +13,10 @@ _FIND = select(platforms.c.scope, platforms.c.max_clients).where(platforms.c.pla
 _LOCK = _FIND.with_for_update(key_share=True)
 _LIST = select(platforms).order_by(platforms.c.platform_id)
 _INSERT = insert(platforms)
-_SET_MAX_CLIENTS = (
-    update(platforms).where(platforms.c.platform_id == bind("id")).values(max_clients=bind("new_max_clients"))
+_SET = (
+    update(platforms)
+    .where(platforms.c.platform_id == bind("id"))
+    .values(scope=bind("new_scope"), max_clients=bind("new_max_clients"))
 )
 _PARTNER_PLATFORM = select(partners.c.platform_id).where(partners.c.partner_id == bind("partner"))
 _INSERT_PARTNER = insert(partners)
@@ -51,9 +53,10 @@ def list_platforms(connection: Connection) -> Mapping[str, Platform]:
     return {row.platform_id: Platform(parse_scope(row.scope), row.max_clients) for row in connection.execute(_LIST)}
 
 
-def set_max_clients(connection: Connection, platform_id: str, max_clients: int) -> None:
-    """Change how many clients a platform's partners may have together."""
-    connection.execute(_SET_MAX_CLIENTS, {"id": platform_id, "new_max_clients": max_clients})
+def set_platform(connection: Connection, platform_id: str, platform: Platform) -> None:
+    """Change what a platform's partners may have."""
+    scope = format_scope(platform.ceiling)
+    connection.execute(_SET, {"id": platform_id, "new_scope": scope, "new_max_clients": platform.max_clients})
 
 
 def find_partner_platform(connection: Connection, partner_id: str) -> str | None:

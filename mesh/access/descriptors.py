@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 
-from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto
+from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorProto, MethodOptions
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from mesh.access.rules import ClientType, MethodRule
 from sekisho.access.v1 import access_pb2
@@ -27,6 +28,7 @@ class Method:
         rule: Who may call it; None makes it internal.
         client_streaming: Whether the client sends a stream.
         server_streaming: Whether the server sends a stream.
+        idempotent: Whether it may be called again when nobody knows whether the first call was done.
 
     """
 
@@ -34,6 +36,7 @@ class Method:
     rule: MethodRule | None
     client_streaming: bool
     server_streaming: bool
+    idempotent: bool = False
 
     @property
     def service(self) -> str:
@@ -50,8 +53,7 @@ def read_methods(contracts: FileDescriptorSet) -> Mapping[str, Method]:
     """Return all methods of the contracts, by their path.
 
     Raises:
-        PolicyError: If a rule is empty, contradicts itself or names an unknown client type, or a method is declared
-            twice.
+        PolicyError: If a rule is empty, contradicts itself or is of a later version, or a method is declared twice.
 
     """
     methods: dict[str, Method] = {}
@@ -72,13 +74,16 @@ def _methods(contracts: FileDescriptorSet) -> Iterator[Method]:
         for service in file.service:
             for method in service.method:
                 path = f"/{file.package}.{service.name}/{method.name}".replace("/.", "/", 1)
-                yield Method(path, _rule(path, method), method.client_streaming, method.server_streaming)
+                idempotent = method.options.idempotency_level != MethodOptions.IDEMPOTENCY_UNKNOWN
+                yield Method(path, _rule(path, method), method.client_streaming, method.server_streaming, idempotent)
 
 
 def _rule(path: str, method: MethodDescriptorProto) -> MethodRule | None:
     if not method.options.HasExtension(access_pb2.rule):
         return None
     option = method.options.Extensions[access_pb2.rule]
+    if len(UnknownFieldSet(option)):  # it may say that somebody may not
+        raise PolicyError(f"{path}: the rule has a part that this version of Sekisho does not know")
     try:
         types = [client_type_of(number) for number in option.client_types]
         return MethodRule(frozenset(types), frozenset(option.scopes), option.public)

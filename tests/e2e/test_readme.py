@@ -2,30 +2,15 @@
 
 import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.go import grpcurl_folder
 from tests.mesh import mesh_up
 
 ROOT = Path(__file__).parents[2]
-GRPCURL = "github.com/fullstorydev/grpcurl/cmd/grpcurl@v1.9.3"
-
-
-@pytest.fixture(scope="module")
-def grpcurl_folder() -> Path:
-    """Return a folder with grpcurl in it, built once by Go's own tools."""
-    folder = ROOT / ".cache" / "bin"
-    if not (folder / "grpcurl").exists():
-        go = shutil.which("go") or "/usr/local/go/bin/go"
-        if not Path(go).exists():
-            if os.environ.get("CI") == "true":
-                pytest.fail("CI needs Go, to build grpcurl")
-            pytest.skip("Go is not installed, so grpcurl can't be built")
-        subprocess.run([go, "install", GRPCURL], env={**os.environ, "GOBIN": str(folder)}, check=True, timeout=600)
-    return folder
 
 
 def blocks() -> list[str]:
@@ -36,9 +21,11 @@ def blocks() -> list[str]:
 
 
 @pytest.mark.timeout(600)
-def test_the_calls_of_the_readme_work_word_for_word(grpcurl_folder: Path, tmp_path: Path) -> None:
+@pytest.mark.xdist_group("grpcurl")  # which one worker builds
+def test_the_calls_of_the_readme_work_word_for_word(tmp_path: Path) -> None:
     *before, refused, by_http = blocks()
     assert len(before) == 3
+    folder = grpcurl_folder()
     with mesh_up(tmp_path / ".sekisho") as mesh:
         port = mesh.addresses["gateway"].rpartition(":")[2]
         script = "\n".join(["set -eu", *before, by_http, "echo ==== refused ====", refused])
@@ -47,7 +34,7 @@ def test_the_calls_of_the_readme_work_word_for_word(grpcurl_folder: Path, tmp_pa
             ["/bin/bash"],
             input=script,
             cwd=tmp_path,
-            env={**os.environ, "PATH": f"{grpcurl_folder}:{os.environ['PATH']}"},
+            env={**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"},
             capture_output=True,
             text=True,
             timeout=100,

@@ -137,7 +137,7 @@ def payments_config(
 @asynccontextmanager
 async def both_servers(folder: Path, database: str, drain_seconds: float = 1.0, **settings: Any) -> AsyncIterator[int]:
     keys = Service("sekisho.auth.v1.KeyService", key_service_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer())
-    auth = Server(server_config(folder, "authserver"), [keys], [], contracts=own_contracts(), reflected=[keys.name])
+    auth = Server(server_config(folder, "authserver"), [keys], [], reflected={keys.name: own_contracts()})
     await auth.start()
     async with running(payments_config(folder, auth.port, database, drain_seconds, **settings)) as server:
         yield server.port

@@ -196,7 +196,10 @@ def test_what_the_caller_sends_along_reaches_the_backend(play: Play) -> None:
         (received,) = front.backend.calls
         for key in {key for key, _ in sent}:  # gRPC keeps the order under one key only
             assert values(received, key) == values(sent, key)
-        assert len(received) == len(sent) + len(("authorization", "x-forwarded-for", "x-request-id"))
+        added = {"authorization", "x-forwarded-for", "x-forwarded-user-agent", "x-request-id"}
+        assert {key for key, _ in received} == {key for key, _ in sent} | added
+        assert len(received) == len(sent) + len(added)
+        assert "grpc-python" in str(values(received, "x-forwarded-user-agent"))
 
     play(story)
 
@@ -472,7 +475,7 @@ def test_a_backend_that_says_ok_without_a_message_is_no_success(folder: Path, wh
         backend = FakeBackend(folder)
         async with (
             raw_http2.answering(folder, "payments", [*FRAMES[what], ok]) as backend.port,
-            gateway_front(folder, backend) as front,
+            gateway_front(folder, backend, health_checked=False) as front,
         ):
             assert await outcome(front.call()) == (Status.INTERNAL, "BACKEND_FAULT")
 
@@ -496,7 +499,7 @@ def test_a_backend_that_speaks_no_proper_grpc_is_answered_for(
         answer = raw_http2.response_headers(headers, last=True)
         async with (
             raw_http2.answering(folder, "payments", [answer]) as backend.port,
-            gateway_front(folder, backend) as front,
+            gateway_front(folder, backend, health_checked=False) as front,
         ):
             assert (await failure(front.call())).code() == code
 
@@ -529,7 +532,7 @@ def test_a_public_method_is_forwarded_without_any_token(play: Play) -> None:
         for metadata in ([], [("authorization", "Bearer x")], [("authorization", "a"), ("authorization", "b")]):
             await front.call(method=PUBLIC_METHOD, token=None, metadata=metadata)
         assert [sorted(key for key, _ in call) for call in front.backend.calls] == [
-            ["x-forwarded-for", "x-request-id"]
+            ["x-forwarded-for", "x-forwarded-user-agent", "x-request-id"]
         ] * 3
         assert front.auth.requests == []
 
@@ -542,6 +545,7 @@ SMUGGLED = [
     ("x-sekisho-caller-bin", b"\x0a\x01"),
     ("x-sekisho-", "empty"),
     ("x-forwarded-for", "10.0.0.1"),
+    ("x-forwarded-user-agent", "forged"),
     ("x-forwarded-client-cert", "URI=spiffe://sekisho/gateway"),
     ("x-real-ip", "10.0.0.1"),
     ("forwarded", "for=10.0.0.1"),
@@ -557,8 +561,10 @@ def test_no_reserved_name_is_smuggled_in(play: Play) -> None:
     async def story(front: Front) -> None:
         await front.call(metadata=[*SMUGGLED, *SMUGGLED, ("x-free", "passes")])
         (received,) = front.backend.calls
-        assert sorted(key for key, _ in received) == ["authorization", "x-forwarded-for", "x-free", "x-request-id"]
+        own = ["authorization", "x-forwarded-for", "x-forwarded-user-agent", "x-free", "x-request-id"]
+        assert sorted(key for key, _ in received) == own
         assert values(received, "x-forwarded-for") in (["127.0.0.1"], ["::1"])
+        assert values(received, "x-forwarded-user-agent") != ["forged"]
 
     play(story)
 
@@ -655,9 +661,11 @@ def test_hundreds_of_calls_at_once_never_mix_identities(play: Play) -> None:
         assert answer == f"Bearer {token} request-{number}".encode()
 
     async def story(front: Front) -> None:
+        await front.keeps_exchanges()
+        asked = len(front.auth.requests)
         front.backend.answer = who
         await asyncio.gather(*(one(front, number) for number in range(300)))
-        assert len(front.auth.requests) == 150
+        assert len(front.auth.requests) - asked == 150
 
     play(story)
 

@@ -21,15 +21,15 @@ def test_a_measurement_prints_its_rows_as_one_object(capfd: pytest.CaptureFixtur
 
 
 def test_a_proxy_is_measured_beside_the_gateway(capfd: pytest.CaptureFixture[str]) -> None:
-    assert main(["gateway.unary", "--rounds", "1", "--calls", "32"]) == 0
+    assert main(["gateway.unary", "gateway.latency", "--rounds", "1", "--calls", "32"]) == 0
     out, _ = capfd.readouterr()
-    title, row = out.splitlines()
+    title, *rows = out.splitlines()
     assert title.split() == ["unit", "Sekisho", "baseline", "ratio"]
-    assert row.startswith("gateway.unary  CPU µs/call")
+    assert [row.partition("  ")[0] for row in rows] == ["gateway.unary", "gateway.latency.p50", "gateway.latency.p99"]
 
 
 def test_a_name_that_there_is_not_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as refused:
         main(["gateway", "nothing"])
     assert refused.value.code == 2
-    assert "there is only gateway.unary, gateway.stream" in capfd.readouterr().err
+    assert "there is only gateway.unary, gateway.large" in capfd.readouterr().err

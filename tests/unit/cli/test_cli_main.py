@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from cli.home import Home
 from cli.main import main
@@ -22,6 +23,8 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
         (["migrate", "payments", "--database", "mysql://x/y"], "not mysql"),
         (["migrate", "payments", "--database", "nonsense"], "the database URL can't be read"),
         (["migrate"], "run: sekisho up --home"),
+        (["prepare", "--workload", "../greeter"], "../greeter is no name for a workload"),
+        (["prepare", "--workload", "workload-ca-"], "workload-ca- is no name for a workload"),
         (["serve", "gateway"], "run: sekisho up --home"),
         (["ledger", "check"], "is not there"),
         (["audit", "check"], "run: sekisho up --home"),
@@ -45,6 +48,28 @@ def test_what_its_user_can_mend_is_said_in_one_line(
     assert says in written.err
     assert written.err.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_home_is_prepared_with_certificates_for_services_of_ones_own(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    names = ("greeter", "workload-ca")  # what is there is kept
+    options = [option for name in names for option in ("--workload", name)]
+    assert run(monkeypatch, "prepare", "--home", str(tmp_path), "--port", "0", *options) == 0
+    home = Home.at(tmp_path)
+    assert home.config("gateway").exists()
+    authority, issued = (
+        x509.load_pem_x509_certificate((home.pki / f"{name}.pem").read_bytes()) for name in ("workload-ca", "greeter")
+    )
+    issued.verify_directly_issued_by(authority)
+    authority.verify_directly_issued_by(authority)
+    names_in_it = issued.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    assert names_in_it.get_values_for_type(x509.UniformResourceIdentifier) == ["spiffe://sekisho/greeter"]
+    before = (home.pki / "greeter.pem").read_bytes()
+    assert run(monkeypatch, "prepare", "--home", str(tmp_path), "--port", "0", *options) == 0
+    assert (home.pki / "greeter.pem").read_bytes() == before
+    with home.locked():
+        assert run(monkeypatch, "prepare", "--home", str(tmp_path)) == 2
 
 
 def test_a_second_mesh_in_the_same_home_is_refused(

@@ -249,7 +249,7 @@ def test_a_platforms_quota_is_shown_and_changed(sekisho: Run, database: Database
     assert (shown()["platform_id"], shown()["clients"], shown()["blocked"]) == ("shops", 1, False)
     assert sekisho("platforms", "update", "shops", "--max-clients", "7") == (
         0,
-        "platform shops: at most 7 clients\n",
+        f"platform shops: at most 7 clients, with {shown()['partner_scope']}\n",
         "",
     )
     assert shown()["max_clients"] == 7
@@ -261,6 +261,25 @@ def test_a_platforms_quota_is_shown_and_changed(sekisho: Run, database: Database
         "sekisho: there is no platform none\n",
     )
     assert sekisho("platforms", "update", "shops", "--max-clients", "0")[0] == 2
+
+
+def test_a_platforms_ceiling_is_raised_and_never_lowered(sekisho: Run, database: Database) -> None:
+    def shown() -> Any:
+        return json.loads(sekisho("platforms", "list", "--json")[1])
+
+    before = shown()
+    added = sekisho("platforms", "update", "shops", "--add-partner-scope", "greetings.write", "--json")
+    after = {**before, "partner_scope": f"greetings.write {before['partner_scope']}"}
+    assert (added[0], json.loads(added[1])["partner_scope"]) == (0, after["partner_scope"])
+    assert shown() == after
+    assert last_line(database)[1:] == ("platform.update", "shops")
+    for nothing in ([], ["--add-partner-scope", "greetings.write"]):
+        line = last_line(database)
+        assert sekisho("platforms", "update", "shops", *nothing)[0] == 0
+        assert (shown(), last_line(database)) == (after, line)
+    for bad in ("a  b", "x" * 399):
+        assert sekisho("platforms", "update", "shops", "--add-partner-scope", bad)[0] == 2
+        assert shown() == after
 
 
 def test_a_database_that_is_not_there_is_not_made(sekisho: Run, tmp_path: Path, home: Home) -> None:

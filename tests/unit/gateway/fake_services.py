@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from mesh import pki
 from mesh.access.descriptors import client_type_number
@@ -49,12 +50,18 @@ def issue_certificates(folder: Path) -> Path:
 
 
 class MtlsServer:
-    """A server of a workload, which keeps its port when it is killed and started again."""
+    """A server of a workload, which keeps its port when it is killed and started again.
+
+    Attributes:
+        health: What it says of itself.
+
+    """
 
     def __init__(self, folder: Path, workload: str) -> None:
         self.folder = folder
         self.workload = workload
         self.port = 0
+        self.health = health.aio.HealthServicer()
         self._server: grpc.aio.Server | None = None
 
     def channel_config(self, server_name: str) -> ChannelConfig:
@@ -71,6 +78,8 @@ class MtlsServer:
 
     async def start(self) -> None:
         self._server = grpc.aio.server(options=_OPTIONS)
+        await self.report(serving=True)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, self._server)
         self.register(self._server)
         key, certificate, ca = (
             (self.folder / f"{name}.pem").read_bytes() for name in (f"{self.workload}-key", self.workload, "company")
@@ -78,6 +87,11 @@ class MtlsServer:
         credentials = grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=True)
         self.port = self._server.add_secure_port(f"localhost:{self.port}", credentials)
         await self._server.start()
+
+    async def report(self, *, serving: bool) -> None:
+        """Tell health checks how it is."""
+        status = health_pb2.HealthCheckResponse
+        await self.health.set("", status.SERVING if serving else status.NOT_SERVING)
 
     async def kill(self) -> None:
         if self._server:

@@ -40,14 +40,19 @@ def listener(
     return ListenerConfig(name=name, server=server, client_types=client_types)
 
 
-def gateway_config(auth: MtlsServer, backend: MtlsServer, **settings: Any) -> GatewayConfig:
+def gateway_config(
+    auth: MtlsServer, backend: MtlsServer, *, health_checked: bool = True, **settings: Any
+) -> GatewayConfig:
     """Send the services of two backends to one fake, which is to show the certificate of payments."""
     services = {
         "authserver": ("sekisho.auth.v1.TokenService", "sekisho.auth.v1.ClientRegistrationService"),
         "payments": ("sekisho.payments.v1.PaymentService",),
     }
     channel = backend.channel_config("payments")
-    backends = tuple(BackendConfig(name=name, channel=channel, services=names) for name, names in services.items())
+    backends = tuple(
+        BackendConfig(name=name, channel=channel, services=names, health_checked=health_checked)
+        for name, names in services.items()
+    )
     defaults = {"listeners": (listener(auth.folder),), "auth": auth.channel_config("authserver"), "backends": backends}
     return GatewayConfig(**{**defaults, **settings})
 
@@ -75,6 +80,15 @@ class Front:
         bearer = () if token is None else (("authorization", f"Bearer {token}"),)
         unary = (channel or self.channel).unary_unary(method)
         return unary(request, metadata=(*metadata, *bearer), timeout=timeout, compression=compression)
+
+    async def keeps_exchanges(self) -> None:
+        """Call until the gateway hears of revocations, and keeps what it exchanged."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while True:
+                asked = len(self.auth.requests)
+                await self.call()
+                if len(self.auth.requests) == asked:
+                    return
 
     async def post(
         self, headers: raw_http2.Headers = (), data: bytes | None = None, *, method: str = PARTNER_METHOD

@@ -14,8 +14,9 @@ END_STREAM, END_HEADERS, ACK = 1, 4, 1
 STREAM = 1
 PATIENCE_SECONDS = 20
 
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-_NO_DYNAMIC_TABLE = struct.pack(">HI", 1, 0)
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+NO_DYNAMIC_TABLE = struct.pack(">HI", 1, 0)
+NO_WINDOW = struct.pack(">HI", 4, 0)
 _GRPC_STATUS = re.compile(rb"grpc-status[\x01\x02](\d{1,2})")
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -59,16 +60,32 @@ async def post(
     context.set_alpn_protocols(["h2"])
     reader, writer = await asyncio.open_connection("localhost", port, ssl=context)
     try:
-        writer.write(_PREFACE + _frame(SETTINGS, 0, 0, _NO_DYNAMIC_TABLE))
-        writer.write(_frame(HEADERS, END_HEADERS, STREAM, _block([*_request_headers(path), *headers])))
+        writer.write(PREFACE + encode_frame(SETTINGS, 0, 0, NO_DYNAMIC_TABLE))
+        writer.write(encode_frame(HEADERS, END_HEADERS, STREAM, encode_headers([*request_headers(path), *headers])))
         if open_data:
-            writer.write(_frame(DATA, 0, STREAM, open_data))
+            writer.write(encode_frame(DATA, 0, STREAM, open_data))
         if data is not None:
-            writer.write(_frame(DATA, END_STREAM, STREAM, data))
+            writer.write(encode_frame(DATA, END_STREAM, STREAM, data))
         async with asyncio.timeout(PATIENCE_SECONDS):
             return Answer(await _frames_of_stream(reader, writer))
     finally:
         writer.transport.abort()  # a polite end would wait for the other side's
+
+
+@asynccontextmanager
+async def never_reading(port: int, ca: Path, path: str, data: bytes, *, calls: int) -> AsyncIterator[None]:
+    """Make calls on one connection, and let nothing of their answers through."""
+    context = ssl.create_default_context(cafile=str(ca))
+    context.set_alpn_protocols(["h2"])
+    _, writer = await asyncio.open_connection("localhost", port, ssl=context)
+    try:
+        writer.write(PREFACE + encode_frame(SETTINGS, 0, 0, NO_DYNAMIC_TABLE + NO_WINDOW))
+        for stream in range(1, 2 * calls, 2):
+            writer.write(encode_frame(HEADERS, END_HEADERS, stream, encode_headers(request_headers(path))))
+            writer.write(encode_frame(DATA, END_STREAM, stream, data))
+        yield
+    finally:
+        writer.transport.abort()
 
 
 async def _frames_of_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[Frame]:
@@ -81,7 +98,7 @@ async def _frames_of_stream(reader: asyncio.StreamReader, writer: asyncio.Stream
             return frames
         kind, flags, stream = head[3], head[4], int.from_bytes(head[5:]) & 0x7FFFFFFF
         if kind == SETTINGS and not flags & ACK:
-            writer.write(_frame(SETTINGS, ACK, 0, b""))
+            writer.write(encode_frame(SETTINGS, ACK, 0, b""))
         if kind == GOAWAY:
             return frames
         if stream != STREAM or kind not in {DATA, HEADERS, RST_STREAM}:
@@ -91,7 +108,7 @@ async def _frames_of_stream(reader: asyncio.StreamReader, writer: asyncio.Stream
             return frames
 
 
-def _request_headers(path: str) -> list[tuple[bytes, bytes]]:
+def request_headers(path: str) -> list[tuple[bytes, bytes]]:
     return [
         (b":method", b"POST"),
         (b":scheme", b"https"),
@@ -102,7 +119,7 @@ def _request_headers(path: str) -> list[tuple[bytes, bytes]]:
     ]
 
 
-def _block(headers: Headers) -> bytes:
+def encode_headers(headers: Headers) -> bytes:
     """Encode headers as literals that are not indexed, without Huffman coding (RFC 7541 §6.2.2)."""
     return b"".join(b"\x00" + _string(name) + _string(value) for name, value in headers)
 
@@ -119,7 +136,7 @@ def _string(value: bytes) -> bytes:
     return bytes([*encoded, length]) + value
 
 
-def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
+def encode_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
     return len(payload).to_bytes(3) + bytes([kind, flags]) + stream.to_bytes(4) + payload
 
 
@@ -129,16 +146,16 @@ async def answering(folder: Path, workload: str, frames: Sequence[Frame]) -> Asy
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            await reader.readexactly(len(_PREFACE))
-            writer.write(_frame(SETTINGS, 0, 0, b""))
+            await reader.readexactly(len(PREFACE))
+            writer.write(encode_frame(SETTINGS, 0, 0, b""))
             while True:
                 head = await reader.readexactly(9)
                 await reader.readexactly(int.from_bytes(head[:3]))
                 if head[3] == SETTINGS and not head[4] & ACK:
-                    writer.write(_frame(SETTINGS, ACK, 0, b""))
+                    writer.write(encode_frame(SETTINGS, ACK, 0, b""))
                 if head[3] == HEADERS:
                     stream = int.from_bytes(head[5:])
-                    writer.writelines(_frame(frame.kind, frame.flags, stream, frame.payload) for frame in frames)
+                    writer.writelines(encode_frame(frame.kind, frame.flags, stream, frame.payload) for frame in frames)
         writer.transport.abort()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=_server_context(folder, workload))
@@ -157,18 +174,20 @@ class Recorder:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            await reader.readexactly(len(_PREFACE))
-            writer.write(_frame(SETTINGS, 0, 0, b""))
+            await reader.readexactly(len(PREFACE))
+            writer.write(encode_frame(SETTINGS, 0, 0, b""))
             while True:
                 head = await reader.readexactly(9)
                 payload = await reader.readexactly(int.from_bytes(head[:3]))
                 kind, flags, stream = head[3], head[4], int.from_bytes(head[5:])
                 if kind in {SETTINGS, PING} and not flags & ACK:
-                    writer.write(_frame(kind, ACK, 0, payload if kind == PING else b""))
+                    writer.write(encode_frame(kind, ACK, 0, payload if kind == PING else b""))
                 self._count(kind, flags)
                 if kind == DATA and payload:
                     credit = len(payload).to_bytes(4)
-                    writer.write(_frame(WINDOW_UPDATE, 0, 0, credit) + _frame(WINDOW_UPDATE, 0, stream, credit))
+                    writer.write(
+                        encode_frame(WINDOW_UPDATE, 0, 0, credit) + encode_frame(WINDOW_UPDATE, 0, stream, credit)
+                    )
         writer.transport.abort()
 
     def _count(self, kind: int, flags: int) -> None:
@@ -198,7 +217,7 @@ def _server_context(folder: Path, workload: str) -> ssl.SSLContext:
 
 
 def response_headers(headers: Headers, *, last: bool = False) -> Frame:
-    return Frame(HEADERS, END_HEADERS | (END_STREAM if last else 0), _block(headers))
+    return Frame(HEADERS, END_HEADERS | (END_STREAM if last else 0), encode_headers(headers))
 
 
 OK_HEADERS = ((b":status", b"200"), (b"content-type", b"application/grpc"))

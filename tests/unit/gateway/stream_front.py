@@ -12,12 +12,14 @@ import grpc
 import msgspec
 
 from gateway.checkpoint import Checkpoint
+from gateway.config import LimitsConfig
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache
 from gateway.interceptor import CheckpointInterceptor
+from gateway.limits import Limits, Room
 from gateway.policy import Route
 from gateway.proxy import Proxy
-from mesh.access.descriptors import Method, own_contracts
+from mesh.access.descriptors import Method
 from mesh.access.rules import PUBLIC, ClientType, MethodRule
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig, ServerConfig
@@ -135,6 +137,7 @@ async def stream_front(
     backend_port: int | None = None,
     call_timeout_seconds: float = 60.0,
     backend_max_message_bytes: int = 4 * 1024 * 1024,
+    limits_config: LimitsConfig | None = None,
     **server_settings: Any,
 ) -> AsyncIterator[StreamFront]:
     """Run auth server, gateway and, if no port says that it runs already, the backend."""
@@ -159,12 +162,15 @@ async def stream_front(
         cache = ExchangeCache(capacity=100, grace_seconds=30.0, clock=time.monotonic)
         cache.hear(auth.position, [])
         exchange = TokenExchange(to_auth, cache, time.monotonic)
+        limits_config = limits_config or LimitsConfig()
+        limits = Limits(limits_config, routes, time.monotonic)
+        room = Room(config.max_concurrent_calls, limits_config.max_address_calls)
+        checkpoint = Checkpoint(routes, exchange)
         server = Server(
             config,
             [],
-            [CheckpointInterceptor(Checkpoint(routes, exchange), frozenset(ClientType))],
-            contracts=own_contracts(),
-            reflected=[],
+            [CheckpointInterceptor(checkpoint, limits, room, frozenset(ClientType), call_timeout_seconds)],
+            reflected={},
             fallback=Proxy(routes.values(), {"payments": to_backend}, call_timeout_seconds),
         )
         stack.push_async_callback(server.stop)

@@ -1,3 +1,4 @@
+import time
 from collections.abc import Awaitable, Callable
 
 import grpc
@@ -5,7 +6,10 @@ import pytest
 import structlog
 
 from gateway.checkpoint import Checkpoint, Metadata
+from gateway.config import LimitsConfig
 from gateway.errors import AuthServerUnavailable, InvalidToken, MalformedAuthorization, MissingToken
+from gateway.exchange_cache import Exchanged
+from gateway.limits import Call, Limits, Room
 from gateway.policy import Route
 from mesh.access.decision import ClientTypeNotAllowed, InsufficientScope, MethodNotFound
 from mesh.access.descriptors import Method
@@ -58,17 +62,24 @@ def judge(play: Play) -> Callable[[Act], None]:
     return run
 
 
+async def admit(
+    checkpoint: Checkpoint, path: str, admitted: frozenset[ClientType], metadata: Metadata
+) -> Exchanged | None:
+    limits = Limits(LimitsConfig(), ROUTES, time.monotonic)
+    return await checkpoint.admit(path, admitted, metadata, Call(limits, Room(10, 10), "192.0.2.1"))
+
+
 async def refusal(
     checkpoint: Checkpoint, path: str, metadata: Metadata, admitted: frozenset[ClientType] = ALL_CLIENT_TYPES
 ) -> type[ServiceError]:
     with pytest.raises(ServiceError) as refused:
-        await checkpoint.admit(path, admitted, metadata)
+        await admit(checkpoint, path, admitted, metadata)
     return refused.type
 
 
 def test_a_partner_passes_with_a_private_token_for_the_backend(judge: Callable[[Act], None]) -> None:
     async def act(_world: World, checkpoint: Checkpoint) -> None:
-        exchanged = await checkpoint.admit("/a.Pay/Pay", PARTNERS, GOOD)
+        exchanged = await admit(checkpoint, "/a.Pay/Pay", PARTNERS, GOOD)
         scopes = frozenset({"payments.read", "payments.write"})
         assert exchanged
         assert exchanged.private_token == private_token("sat_a", "payments")
@@ -108,7 +119,7 @@ def test_a_public_method_looks_at_no_token(
     judge: Callable[[Act], None], admitted: frozenset[ClientType], metadata: Metadata
 ) -> None:
     async def act(world: World, checkpoint: Checkpoint) -> None:
-        assert await checkpoint.admit("/a.Pay/Look", admitted, metadata) is None
+        assert await admit(checkpoint, "/a.Pay/Look", admitted, metadata) is None
         assert world.auth.requests == []
 
     judge(act)

@@ -37,6 +37,7 @@ def is_reserved(key: str) -> bool:
 def test_nothing_under_a_reserved_name_passes(sent: list[tuple[str, str | bytes]], private_token: str | None) -> None:
     forwarded = forwarded_metadata(sent, private_token, PEER)
     own = [("authorization", f"Bearer {private_token}")] if private_token is not None else []
+    own += [("x-forwarded-user-agent", value) for key, value in sent if key == "user-agent"]
     own.append(("x-forwarded-for", "203.0.113.7"))
     assert [(key, value) for key, value in forwarded if is_reserved(key)] == own
 
@@ -70,7 +71,19 @@ def test_a_value_that_no_transport_takes_is_refused_by_its_key(key: str, value: 
 
 @given(reserved_keys, st.text(max_size=5))
 def test_what_is_dropped_may_have_any_value(key: str, value: str) -> None:
-    assert forwarded_metadata([(key, value)], None, "") == []
+    own = (
+        [("x-forwarded-user-agent", value)] if key == "user-agent" and all(" " <= each <= "~" for each in value) else []
+    )
+    assert forwarded_metadata([(key, value)], None, "") == own
+
+
+def test_the_backend_learns_the_callers_agent_from_its_transport_and_from_nothing_else() -> None:
+    sent = [("x-forwarded-user-agent", "forged"), ("user-agent", "shop/1.0 grpc-go/1.83.1"), ("x-one", "1")]
+    assert forwarded_metadata(sent, None, "") == [("x-one", "1"), ("x-forwarded-user-agent", "shop/1.0 grpc-go/1.83.1")]
+
+
+def test_an_agent_that_no_transport_takes_stays_behind() -> None:
+    assert forwarded_metadata([("user-agent", "caf\u00e9/1.0")], None, "") == []
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from gateway.policy import Route, compile_routes
 from mesh.access.descriptors import Method, own_contracts, read_methods
 from mesh.access.rules import PUBLIC, ClientType, MethodRule
 from mesh.config import ChannelConfig, ConfigError, ServerConfig
+from mesh.infrastructure import INFRASTRUCTURE_SERVICES
 
 CHANNEL = ChannelConfig(target="localhost:1", ca=Path("ca.pem"))
 PARTNERS = MethodRule(frozenset({ClientType.PARTNER}))
@@ -103,3 +104,9 @@ def test_the_contracts_alone_make_no_route() -> None:
 def test_the_exchange_can_not_be_put_behind_the_gateway() -> None:
     with pytest.raises(ConfigError, match="none of its methods has a rule"):
         compile_routes(config(backend("auth", "sekisho.auth.v1.ExchangeService")), read_methods(own_contracts()))
+
+
+@pytest.mark.parametrize("service", sorted(INFRASTRUCTURE_SERVICES))
+def test_what_the_gateway_answers_itself_can_not_be_put_behind_it(service: str) -> None:
+    with pytest.raises(ConfigError, match=f"backend one, service {service}: the gateway answers it itself"):
+        compile_routes(config(backend("one", service)), contracts(method(f"/{service}/List")))

@@ -8,7 +8,6 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from mesh.access.descriptors import own_contracts
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig, ServerConfig
 from mesh.server import Server, Service
@@ -50,12 +49,9 @@ def echo_server(
     handlers: Mapping[str, Any],
     interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     *,
-    contracts: FileDescriptorSet | None = None,
-    reflected: Sequence[str] = (),
+    reflected: Mapping[str, FileDescriptorSet] | None = None,
 ) -> Server:
-    return Server(
-        config, [echo_service(handlers)], interceptors, contracts=contracts or own_contracts(), reflected=reflected
-    )
+    return Server(config, [echo_service(handlers)], interceptors, reflected=reflected or {})
 
 
 @asynccontextmanager

@@ -68,6 +68,8 @@ def test_paths_in_nested_parts_are_relative_too(config_file: Path) -> None:
         ("file: a\n\0", "special characters"),
         ("!!python/object/apply:os.system ['true']\n", "python/object"),
         ("file: *nowhere\n", "nowhere"),
+        ("file: a\nfile: b\n", "file is there twice"),
+        ("file: a\nservers: [{listen: 'x:0', listen: 'y:0', certificate: c, private_key: k}]\n", "line 2"),
     ],
 )
 def test_a_file_that_does_not_fit_is_refused_with_its_name_and_the_place(
@@ -78,6 +80,17 @@ def test_a_file_that_does_not_fit_is_refused_with_its_name_and_the_place(
         load(config_file, Settings)
     assert str(config_file) in str(caught.value)
     assert complaint in str(caught.value)
+
+
+def test_what_is_written_once_may_be_used_twice_and_changed(config_file: Path) -> None:
+    config_file.write_text("""
+    file: a
+    servers:
+      - &first {listen: 'a:0', certificate: c, private_key: k}
+      - &second {<<: *first, listen: 'b:0'}
+      - {<<: *second, listen: 'c:0'}
+    """)
+    assert [server.listen for server in load(config_file, Settings).servers] == ["a:0", "b:0", "c:0"]
 
 
 def test_a_file_that_contains_itself_is_refused(config_file: Path) -> None:

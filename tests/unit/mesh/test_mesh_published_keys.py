@@ -7,7 +7,6 @@ import grpc
 import pytest
 from google.protobuf.json_format import ParseDict
 
-from mesh.access.descriptors import own_contracts
 from mesh.errors import Code
 from mesh.published_keys import KeysUnavailable, PublishedKeys
 from mesh.server import Server, Service
@@ -34,7 +33,7 @@ async def publishing(certificates: Path, jwks: Sequence[dict[str, str]]) -> Asyn
     service = Service(
         "sekisho.auth.v1.KeyService", key_service_pb2_grpc.add_KeyServiceServicer_to_server, FixedKeyService(jwks)
     )
-    server = Server(server_config(certificates), [service], [], contracts=own_contracts(), reflected=[])
+    server = Server(server_config(certificates), [service], [], reflected={})
     async with started(server), calling(server, certificates, "payments") as channel:
         yield channel
 

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import grpc
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 from grpc_reflection.v1alpha import reflection_pb2
 
+from mesh.access.descriptors import own_contracts
 from mesh.infrastructure import HEALTH_SERVICE, REFLECTION_SERVICES
 from mesh.reflection import REFLECTION_METHODS
 from tests.unit.mesh.echo_servers import calling, echo_server, server_config, started, unary
@@ -14,9 +15,21 @@ REFLECTED = "sekisho.auth.v1.TokenService"
 Response = reflection_pb2.ServerReflectionResponse
 
 
+def alien(service: str, field: str) -> FileDescriptorSet:
+    """Return contracts that declare both services: one of them, of the same name, in its own version of both files."""
+    common = FileDescriptorProto(name="common.proto", package="a.v1")
+    common.message_type.add(name="Common").field.add(name=field, number=1, type=9, label=1)
+    both = FileDescriptorProto(name="both.proto", package="a.v1", dependency=["common.proto"])
+    for each in "AB":
+        method = both.service.add(name=each).method.add(input_type=".a.v1.Common", output_type=".a.v1.Common")
+        method.name = f"Of{service}"
+    return FileDescriptorSet(file=[common, both])
+
+
 def ask(certificates: Path, method: str, **request: object) -> Response:
     async def story() -> Response:
-        server = echo_server(server_config(certificates), unary(), reflected=[REFLECTED])
+        declared = {REFLECTED: own_contracts(), "a.v1.A": alien("A", "left"), "a.v1.B": alien("B", "right")}
+        server = echo_server(server_config(certificates), unary(), reflected=declared)
         async with started(server), calling(server, certificates) as channel:
             call = channel.stream_stream(
                 method,
@@ -44,7 +57,7 @@ def method(request: pytest.FixtureRequest) -> str:
 
 def test_exactly_the_reflected_services_are_listed(certificates: Path, method: str) -> None:
     listed = [service.name for service in ask(certificates, method, list_services="").list_services_response.service]
-    assert sorted(listed) == sorted([REFLECTED, HEALTH_SERVICE, *REFLECTION_SERVICES])
+    assert sorted(listed) == sorted([REFLECTED, "a.v1.A", "a.v1.B", HEALTH_SERVICE, *REFLECTION_SERVICES])
 
 
 @pytest.mark.parametrize("symbol", [REFLECTED, "sekisho.auth.v1.IssueTokenRequest", "sekisho.access.v1.Rule"])
@@ -54,6 +67,20 @@ def test_a_reflected_service_is_described_with_all_that_it_needs(certificates: P
 
 def test_a_method_is_described(certificates: Path, method: str) -> None:
     assert files(ask(certificates, method, file_containing_symbol=f"{REFLECTED}.IssueToken"))
+
+
+@pytest.mark.parametrize(("service", "field"), [("A", b"left"), ("B", b"right")])
+def test_a_service_is_described_as_its_own_contracts_do(
+    certificates: Path, method: str, service: str, field: bytes
+) -> None:
+    for symbol in (f"a.v1.{service}", f"a.v1.{service}.Of{service}"):
+        response = ask(certificates, method, file_containing_symbol=symbol)
+        assert files(response) == ["both.proto", "common.proto"]
+        assert field in response.file_descriptor_response.file_descriptor_proto[1]
+
+
+def test_the_details_that_errors_carry_are_described(certificates: Path, method: str) -> None:
+    assert files(ask(certificates, method, file_containing_symbol="google.rpc.ErrorInfo"))
 
 
 def test_health_is_described(certificates: Path, method: str) -> None:

@@ -65,8 +65,21 @@ def test_a_tls_key_that_others_can_read_is_refused(certificates: Path, tmp_path:
     config = msgspec.structs.replace(server_config(certificates), private_key=key)
     with pytest.raises(ConfigError, match="chmod 600"):
         tls.server_credentials(config)
+    to = ChannelConfig(target="localhost:1", ca=config.certificate, certificate=config.certificate, private_key=key)
     with pytest.raises(ConfigError, match="chmod 600"):
-        tls.channel_credentials(ChannelConfig(target="localhost:1", ca=config.certificate, private_key=key))
+        tls.channel_credentials(to)
+
+
+@pytest.mark.parametrize("missing", ["certificate", "private_key"])
+def test_a_certificate_and_its_key_go_together(certificates: Path, missing: str) -> None:
+    to = ChannelConfig(
+        target="localhost:1",
+        ca=certificates / "company.pem",
+        certificate=certificates / "backend.pem",
+        private_key=certificates / "backend-key.pem",
+    )
+    with pytest.raises(ConfigError, match="go together"):
+        tls.channel_credentials(msgspec.structs.replace(to, **{missing: None}))
 
 
 async def check(channel: grpc.aio.Channel, service: str) -> int:

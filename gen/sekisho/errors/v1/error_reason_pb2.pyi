@@ -51,6 +51,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: the method is not for clients of this type. Metadata: `client_type`."""
     INSUFFICIENT_SCOPE: _ErrorReason.ValueType  # 8
     """PERMISSION_DENIED: the access token lacks a scope. Metadata: `scope`."""
+    RATE_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 59
+    """RESOURCE_EXHAUSTED: calls come too fast: from this address, of this client, or by this method of all clients of its type.
+    `google.rpc.RetryInfo` says when to call again. Metadata: `limit`, which is `address`, `client` or `method`.
+    """
+    CONCURRENCY_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 60
+    """RESOURCE_EXHAUSTED: too many calls at once: from this address without a client, of this client, or at the gateway
+    without a client. The caller ends some or waits, with backoff. Metadata: `limit`: `address`, `client` or `gateway`.
+    """
     INCOMPLETE_REQUEST: _ErrorReason.ValueType  # 9
     """INVALID_ARGUMENT: the call ended, or went silent, before its message was whole."""
     INVALID_METADATA: _ErrorReason.ValueType  # 10
@@ -183,6 +191,14 @@ CLIENT_TYPE_NOT_ALLOWED: ErrorReason.ValueType  # 7
 """PERMISSION_DENIED: the method is not for clients of this type. Metadata: `client_type`."""
 INSUFFICIENT_SCOPE: ErrorReason.ValueType  # 8
 """PERMISSION_DENIED: the access token lacks a scope. Metadata: `scope`."""
+RATE_LIMIT_EXCEEDED: ErrorReason.ValueType  # 59
+"""RESOURCE_EXHAUSTED: calls come too fast: from this address, of this client, or by this method of all clients of its type.
+`google.rpc.RetryInfo` says when to call again. Metadata: `limit`, which is `address`, `client` or `method`.
+"""
+CONCURRENCY_LIMIT_EXCEEDED: ErrorReason.ValueType  # 60
+"""RESOURCE_EXHAUSTED: too many calls at once: from this address without a client, of this client, or at the gateway
+without a client. The caller ends some or waits, with backoff. Metadata: `limit`: `address`, `client` or `gateway`.
+"""
 INCOMPLETE_REQUEST: ErrorReason.ValueType  # 9
 """INVALID_ARGUMENT: the call ended, or went silent, before its message was whole."""
 INVALID_METADATA: ErrorReason.ValueType  # 10

@@ -1,7 +1,7 @@
 from collections.abc import Callable
 
 import pytest
-from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
+from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet, MethodOptions
 
 from mesh.access.descriptors import PolicyError, client_type_number, client_type_of, own_contracts, read_methods
 from mesh.access.rules import PUBLIC, ClientType, MethodRule
@@ -24,6 +24,23 @@ def test_a_rule_is_read_from_the_option() -> None:
     method = read_methods(contracts(access_pb2.Rule(client_types=[MASTER], scopes=["a", "b"])))["/test.v1.Door/Open"]
     assert method.rule == MethodRule(frozenset({ClientType.MASTER}), frozenset({"a", "b"}))
     assert (method.service, method.client_streaming, method.server_streaming) == ("test.v1.Door", False, True)
+
+
+@pytest.mark.parametrize(
+    ("level", "idempotent"),
+    [
+        (MethodOptions.IDEMPOTENCY_UNKNOWN, False),
+        (MethodOptions.NO_SIDE_EFFECTS, True),
+        (MethodOptions.IDEMPOTENT, True),
+    ],
+)
+def test_a_method_is_idempotent_if_it_is_declared_so(
+    level: "MethodOptions.IdempotencyLevel.ValueType", *, idempotent: bool
+) -> None:
+    contract = contracts(None)
+    assert not read_methods(contract)["/test.v1.Door/Open"].idempotent
+    contract.file[0].service[0].method[0].options.idempotency_level = level
+    assert read_methods(contract)["/test.v1.Door/Open"].idempotent == idempotent
 
 
 def test_a_public_rule_is_read() -> None:
@@ -52,6 +69,7 @@ def test_a_service_without_a_package_has_the_path_that_is_on_the_wire() -> None:
         access_pb2.Rule(client_types=[MASTER, access_pb2.CLIENT_TYPE_UNSPECIFIED]),
         access_pb2.Rule.FromString(b"\x08\x63"),  # client_types: [99]
         access_pb2.Rule.FromString(b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01"),  # client_types: [-1]
+        access_pb2.Rule.FromString(b"\x08\x01\x20\x01"),  # a field 4, which no version so far has
         access_pb2.Rule(client_types=[MASTER], scopes=[""]),
         access_pb2.Rule(client_types=[MASTER], scopes=["a b"]),
         access_pb2.Rule(client_types=[MASTER], scopes=['"']),

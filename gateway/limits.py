@@ -1,0 +1,198 @@
+"""How much callers may do, over time and at once, in bounded memory."""
+
+import enum
+from collections.abc import Callable, Mapping
+
+from gateway.config import LimitsConfig, RateConfig
+from gateway.errors import ConcurrencyLimitExceeded, RateLimitExceeded
+from gateway.policy import Route
+from mesh.access.rules import Caller, ClientType
+from mesh.config import ConfigError
+from mesh.throttle import Throttle
+
+
+class Stranger(enum.Enum):
+    """What calls are under way that no client answers for."""
+
+    INFRASTRUCTURE = "health and reflection"
+    PUBLIC = "public methods"
+    EXCHANGE = "tokens that are being checked"
+
+
+# Of a door's calls, each of the above has a quarter at most: so one is left for clients, whatever strangers do.
+_SHARE = 4
+
+
+class Room:
+    """The calls of one door.
+
+    Args:
+        most: How many may be under way.
+        most_of_address: How many of each kind may be of one address, where no client answers for them.
+
+    """
+
+    def __init__(self, most: int, most_of_address: int) -> None:
+        """Start with none."""
+        self.most = most
+        self.under_way = 0
+        self.strangers = {kind: _UnderWay("address", most_of_address, max(1, most // _SHARE)) for kind in Stranger}
+
+
+class Limits:
+    """The limits that hold for all doors together.
+
+    What is remembered of addresses and clients over time is bounded by the configuration, what is under way by the
+    doors' room.
+
+    Args:
+        config: How much.
+        routes: The methods behind the gateway, by their path.
+        clock: Seconds that never go back.
+
+    Raises:
+        ConfigError: If a limit is for calls that nobody may make.
+
+    """
+
+    def __init__(
+        self,
+        config: LimitsConfig,
+        routes: Mapping[str, Route],
+        clock: Callable[[], float],
+    ) -> None:
+        """Start with nothing under way, and nothing done so far."""
+        _check(config, routes)
+        self.clock = clock
+        self.addresses = _throttle(config.address, config.remembered)
+        self.clients = _throttle(config.client, config.remembered)
+        self.methods = {
+            (path, client_type): _throttle(rate, 1)
+            for path, rates in config.methods.items()
+            for client_type, rate in rates.items()
+        }
+        self.calls = _UnderWay("client", config.max_client_calls)
+        self.streams = _UnderWay("client", config.max_client_streams)
+
+
+class Call:
+    """One call, as the limits see it. It counts as under way until it is told to end.
+
+    Args:
+        limits: What holds for all doors.
+        room: How full its door is.
+        address: Where it came from.
+
+    """
+
+    __slots__ = ("_address", "_among", "_key", "_limits", "_room")
+
+    def __init__(self, limits: Limits, room: Room, address: str) -> None:
+        """Count nothing yet."""
+        self._limits = limits
+        self._room = room
+        self._address = address
+        self._among: _UnderWay | None = None
+        self._key = ""
+
+    def arrive(self) -> None:
+        """Count the call for its address.
+
+        Raises:
+            RateLimitExceeded: If too many came from there.
+
+        """
+        if wait := self._limits.addresses.take(self._address, self._limits.clock()):
+            raise RateLimitExceeded("address", wait)
+
+    def begin(self, kind: Stranger) -> None:
+        """Let it be under way while no client answers for it.
+
+        Raises:
+            ConcurrencyLimitExceeded: If too many of this kind are, or the door is full.
+
+        """
+        self._enter(self._room.strangers[kind], self._address)
+
+    def identify(self, caller: Caller, path: str, *, streaming: bool) -> None:
+        """Count it for its client, and let it be under way as one of the client's.
+
+        Raises:
+            RateLimitExceeded: If the client, or all of its type together by this method, called too often.
+            ConcurrencyLimitExceeded: If too many of the client's calls or streams are under way, or the door is full.
+
+        """
+        limits = self._limits
+        now = limits.clock()
+        if wait := limits.clients.take(caller.client_id, now):
+            raise RateLimitExceeded("client", wait)
+        method = limits.methods.get((path, caller.client_type)) if limits.methods else None
+        if method is not None and (wait := method.take(None, now)):
+            raise RateLimitExceeded("method", wait)
+        self._enter(limits.streams if streaming else limits.calls, caller.client_id)
+
+    def end(self) -> None:
+        """Be under way no more."""
+        if self._among is not None:
+            self._among.leave(self._key)
+            self._among = None
+            self._room.under_way -= 1
+
+    def _enter(self, among: "_UnderWay", key: str) -> None:
+        if self._among is None and self._room.under_way >= self._room.most:
+            raise ConcurrencyLimitExceeded("gateway")
+        among.enter(key)
+        if self._among is None:
+            self._room.under_way += 1
+        else:  # it has its place at the door, and changes its company
+            self._among.leave(self._key)
+        self._among, self._key = among, key
+
+
+class _UnderWay:
+    """Counts what is under way, of each and of all together.
+
+    Attributes:
+        counts: How much of each; of who has nothing, nothing is kept.
+
+    """
+
+    __slots__ = ("_all", "_most_of_all", "_most_of_each", "_whose", "counts")
+
+    def __init__(self, whose: str, most_of_each: int, most_of_all: int | None = None) -> None:
+        self._whose = whose
+        self._most_of_each = most_of_each
+        self._most_of_all = most_of_all
+        self._all = 0
+        self.counts: dict[str, int] = {}
+
+    def enter(self, key: str) -> None:
+        count = self.counts.get(key, 0)
+        if count >= self._most_of_each:
+            raise ConcurrencyLimitExceeded(self._whose)
+        if self._most_of_all is not None and self._all >= self._most_of_all:
+            raise ConcurrencyLimitExceeded("gateway")
+        self.counts[key] = count + 1
+        self._all += 1
+
+    def leave(self, key: str) -> None:
+        self._all -= 1
+        count = self.counts[key]
+        if count > 1:
+            self.counts[key] = count - 1
+        else:
+            del self.counts[key]
+
+
+def _throttle(rate: RateConfig, capacity: int) -> Throttle:
+    return Throttle(rate.burst, 1 / rate.per_second, capacity)
+
+
+def _check(config: LimitsConfig, routes: Mapping[str, Route]) -> None:
+    for path, rates in config.methods.items():
+        route = routes.get(path)
+        rule = route.method.rule if route else None
+        if rule is None:
+            raise ConfigError(f"limits, {path}: there is no such method behind the gateway, or it has no rule")
+        for client_type in rates.keys() - rule.client_types:
+            raise ConfigError(f"limits, {path}: the method is not for {ClientType(client_type)} clients")
