@@ -77,7 +77,11 @@ async def calling(folder: Path, server: Server) -> AsyncIterator[grpc.aio.Channe
 
 def run(story: Callable[[Server], Awaitable[None]], folder: Path) -> None:
     async def told() -> None:
-        handlers = {**unary(), "Both": grpc.stream_stream_rpc_method_handler(echo_all)}
+        handlers = {
+            **unary(),
+            "Both": grpc.stream_stream_rpc_method_handler(echo_all),
+            "Certificate": grpc.unary_unary_rpc_method_handler(callers_certificate),
+        }
         async with started(echo_server(server_config(folder), handlers)) as server:
             await story(server)
 
@@ -87,6 +91,11 @@ def run(story: Callable[[Server], Awaitable[None]], folder: Path) -> None:
 async def echo_all(_requests: object, context: Any) -> None:
     while (message := await context.read()) is not grpc.aio.EOF:
         await context.write(message)
+
+
+async def callers_certificate(_request: bytes, context: Any) -> bytes:
+    certificate: bytes = context.auth_context()["x509_pem_cert"][0]
+    return certificate
 
 
 async def said(lines: Lines, event: str) -> None:
@@ -197,14 +206,17 @@ def test_a_channel_calls_by_a_renewed_certificate_while_what_is_under_way_goes_o
 ) -> None:
     async def story(server: Server) -> None:
         async with calling(pki_folder, server) as channel:
-            unary_call, stream = channel.unary_unary(UNARY), channel.stream_stream(f"/{ECHO}/Both")()
+            certificate = channel.unary_unary(f"/{ECHO}/Certificate")
+            stream = channel.stream_stream(f"/{ECHO}/Both")()
             await stream.write(b"before")
             assert await stream.read() == b"before"
+            old = await certificate(b"")
             issue_by_another_company(pki_folder, ("backend", "gateway"))
             await said(log_lines, RENEWED)
             async with asyncio.timeout(PATIENCE_SECONDS):  # the server is the one to find out at the first connection
-                while await unary_call(b"hello").code() != grpc.StatusCode.OK:
+                while await (call := certificate(b"")).code() != grpc.StatusCode.OK:
                     pass
+            assert await call == (pki_folder / "gateway.pem").read_bytes() != old
             await stream.write(b"after")
             assert await stream.read() == b"after"
             stream.cancel()
