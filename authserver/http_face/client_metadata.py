@@ -1,6 +1,5 @@
 """What a client may say of itself, and what is made of it (RFC 7591 §2)."""
 
-import json
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -123,7 +122,7 @@ def describe(client: Client) -> dict[str, Any]:
         "grant_types": [CLIENT_CREDENTIALS],
         "response_types": [],
         "token_endpoint_auth_method": client.authentication.method.value,
-        **({"jwks": json.loads(jwks)} if (jwks := client.authentication.jwks) else {}),
+        **({"jwks": {"keys": [key.as_jwk() for key in keys]}} if (keys := client.authentication.keys) else {}),
         "client_type": client.client_type.value,
         "platform_id": client.platform_id,
         "partner_id": client.partner_id,

@@ -28,9 +28,6 @@ class HttpFace:
         app: What answers.
         drain_seconds: How long requests may go on after a stop was asked for.
 
-    Attributes:
-        port: Where it listens.
-
     Raises:
         ConfigError: If a file can't be used, others can read the private key, or the address is taken.
 
@@ -57,7 +54,6 @@ class HttpFace:
             )
         )
         self._socket = _listen(config.listen)
-        self.port: int = self._socket.getsockname()[1]
         self._serving: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

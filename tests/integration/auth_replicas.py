@@ -8,6 +8,7 @@ from pathlib import Path
 import grpc
 
 from authserver.config import AuthServerConfig
+from authserver.exchange_token import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
 from authserver.register_client import Credentials
 from authserver.server import running
 from mesh.channel import open_channel
@@ -22,8 +23,19 @@ from sekisho.auth.v1 import revocation_service_pb2_grpc as revocation_grpc
 from sekisho.auth.v1 import token_service_pb2 as token_pb
 from sekisho.auth.v1 import token_service_pb2_grpc as token_grpc
 
-TOKEN_EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
-ACCESS_TOKEN = "urn:ietf:params:oauth:token-type:access_token"
+
+async def is_exchanged(exchanges: exchange_grpc.ExchangeServiceStub, token: str) -> bool:
+    """Return whether a token is exchanged; any answer but that or INVALID_TOKEN is an error."""
+    request = exchange_pb.ExchangeTokenRequest(
+        grant_type=TOKEN_EXCHANGE, subject_token_type=ACCESS_TOKEN_TYPE, subject_token=token, audience="payments"
+    )
+    try:
+        await exchanges.ExchangeToken(request)
+    except grpc.aio.AioRpcError as error:
+        if read_error_info(error)[0] != "INVALID_TOKEN":
+            raise
+        return False
+    return True
 
 
 class Replica:
@@ -62,17 +74,8 @@ class Replica:
         return str((await self._tokens.IssueToken(request)).access_token)
 
     async def takes(self, token: str) -> bool:
-        """Return whether a token is exchanged; any answer but that or INVALID_TOKEN is an error."""
-        request = exchange_pb.ExchangeTokenRequest(
-            grant_type=TOKEN_EXCHANGE, subject_token_type=ACCESS_TOKEN, subject_token=token, audience="payments"
-        )
-        try:
-            await self._exchanges.ExchangeToken(request)
-        except grpc.aio.AioRpcError as error:
-            if read_error_info(error)[0] != "INVALID_TOKEN":
-                raise
-            return False
-        return True
+        """Return whether a token is exchanged."""
+        return await is_exchanged(self._exchanges, token)
 
     async def kids(self) -> set[str]:
         return {key.kid for key in (await self._keys.ListKeys(key_pb.ListKeysRequest())).keys}

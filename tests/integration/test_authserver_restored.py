@@ -13,7 +13,6 @@ import msgspec
 import pytest
 
 from authserver.config import AuthServerConfig
-from authserver.exchange_token import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
 from authserver.server import running
 from cli.configurations import Ports
 from cli.home import Home, read_credentials
@@ -22,11 +21,11 @@ from mesh import tls
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig, load
 from mesh.error_info import read_error_info
-from sekisho.auth.v1 import exchange_service_pb2 as exchange_pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc as exchange_grpc
 from sekisho.auth.v1 import token_service_pb2 as token_pb
 from sekisho.auth.v1 import token_service_pb2_grpc as token_grpc
 from tests.databases import back_up
+from tests.integration.auth_replicas import is_exchanged
 from tests.mesh import sekisho
 
 
@@ -74,16 +73,7 @@ class AuthServer:
         return refused.value.code().name, read_error_info(refused.value)[0]
 
     async def is_good(self, token: str) -> bool:
-        request = exchange_pb.ExchangeTokenRequest(
-            grant_type=TOKEN_EXCHANGE, subject_token_type=ACCESS_TOKEN_TYPE, subject_token=token, audience="payments"
-        )
-        try:
-            await self._exchanges.ExchangeToken(request)
-        except grpc.aio.AioRpcError as error:
-            if read_error_info(error)[0] != "INVALID_TOKEN":
-                raise
-            return False
-        return True
+        return await is_exchanged(self._exchanges, token)
 
 
 @asynccontextmanager

@@ -94,18 +94,16 @@ def test_a_client_with_keys_has_no_secret(face: Face, master: dict[str, str]) ->
     assert face.http.get(uri(client), headers=master).json()["jwks"] == client["jwks"]
 
 
+SERVERS: dict[str, dict[str, Any]] = {
+    "when the id was issued": {"client_id_issued_at": 1},
+    "when the secret expires": {"client_secret_expires_at": 0},
+    "a registration access token": {"registration_access_token": "rat_x"},
+    "where it is managed": {"registration_client_uri": "https://attacker.example/"},
+}
 METADATA: dict[str, dict[str, Any]] = {
     "an id of its own": {"client_id": "cli_mine"},
     "a secret of its own": {"client_secret": "secret"},
-    **{
-        name: {name: value}
-        for name, value in {
-            "client_id_issued_at": 1,
-            "client_secret_expires_at": 0,
-            "registration_access_token": "rat_x",
-            "registration_client_uri": "https://attacker.example/",
-        }.items()
-    },
+    **SERVERS,
     "a redirect": {"redirect_uris": ["https://shop.example/cb"]},
     "a response type": {"response_types": ["code"]},
     "no grant": {"grant_types": []},
@@ -268,15 +266,7 @@ UPDATES: dict[str, dict[str, Any]] = {
     "another partner": {"partner_id": "ptr_other"},
     "a secret of its own": {"client_secret": "chosen"},
     "a secret that is a number": {"client_secret": 1},
-    **{
-        name: {name: value}
-        for name, value in {
-            "client_id_issued_at": 1,
-            "client_secret_expires_at": 0,
-            "registration_access_token": "rat_x",
-            "registration_client_uri": "https://attacker.example/",
-        }.items()
-    },
+    **SERVERS,
     "another grant": {"grant_types": ["password"]},
     "an unknown scope": {"scope": "everything"},
     "an empty name": {"client_name": ""},
