@@ -5,7 +5,7 @@ import re
 from dataclasses import dataclass
 
 # One scope (RFC 6749 §3.3): printable ASCII without space, quote and backslash.
-_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]+")
+SCOPE = r"[\x21\x23-\x5b\x5d-\x7e]+"
 
 
 class ClientType(enum.StrEnum):
@@ -44,7 +44,7 @@ class MethodRule:
             raise ValueError("a public rule takes neither client types nor scopes")
         if not self.public and not self.client_types:
             raise ValueError("the rule names no client type and is not public")
-        if not all(_SCOPE.fullmatch(scope) for scope in self.scopes):
+        if not all(re.fullmatch(SCOPE, scope) for scope in self.scopes):
             raise ValueError("a scope is empty, or has a character that RFC 6749 §3.3 excludes")
 
 

@@ -51,6 +51,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: the method is not for clients of this type. Metadata: `client_type`."""
     INSUFFICIENT_SCOPE: _ErrorReason.ValueType  # 8
     """PERMISSION_DENIED: the access token lacks a scope. Metadata: `scope`."""
+    RESTRICTED: _ErrorReason.ValueType  # 61
+    """PERMISSION_DENIED: the gateway's operator restricts the method for now, for this caller or for all. Metadata:
+    `restriction`, its name.
+    """
     RATE_LIMIT_EXCEEDED: _ErrorReason.ValueType  # 59
     """RESOURCE_EXHAUSTED: calls come too fast: from this address, of this client, or by this method of all clients of its type.
     `google.rpc.RetryInfo` says when to call again. Metadata: `limit`, which is `address`, `client` or `method`.
@@ -191,6 +195,10 @@ CLIENT_TYPE_NOT_ALLOWED: ErrorReason.ValueType  # 7
 """PERMISSION_DENIED: the method is not for clients of this type. Metadata: `client_type`."""
 INSUFFICIENT_SCOPE: ErrorReason.ValueType  # 8
 """PERMISSION_DENIED: the access token lacks a scope. Metadata: `scope`."""
+RESTRICTED: ErrorReason.ValueType  # 61
+"""PERMISSION_DENIED: the gateway's operator restricts the method for now, for this caller or for all. Metadata:
+`restriction`, its name.
+"""
 RATE_LIMIT_EXCEEDED: ErrorReason.ValueType  # 59
 """RESOURCE_EXHAUSTED: calls come too fast: from this address, of this client, or by this method of all clients of its type.
 `google.rpc.RetryInfo` says when to call again. Metadata: `limit`, which is `address`, `client` or `method`.
