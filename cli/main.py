@@ -16,7 +16,7 @@ from cli.keys import keys
 from cli.ledger import ledger
 from cli.migrate import migrate
 from cli.platforms import platforms
-from cli.policy import policy
+from cli.policy.command import policy
 from cli.prepare import prepare
 from cli.serve import serve
 from cli.shut_out import partners

@@ -1,0 +1,239 @@
+"""Why a call is let through or not: the checkpoint's steps one by one, each with the place of what decides it."""
+
+import enum
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from gateway.errors import MissingToken
+from gateway.judgement import Policy, judge
+from gateway.restrictions import Mode
+from mesh.access.decision import decide, require_reachable
+from mesh.access.descriptors import service_of
+from mesh.access.names import advice
+from mesh.access.places import Place, place_of_method, place_of_rule
+from mesh.access.rules import Caller, MethodRule
+from mesh.errors import ServiceError
+from mesh.yaml_lines import YamlLines
+
+
+class Verdict(enum.StrEnum):
+    """What a step does with the call."""
+
+    PASSES = "passes"
+    REFUSED = "refused"
+    # What only a running mesh can tell.
+    NOT_JUDGED = "not judged"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of a decision.
+
+    Attributes:
+        name: What is asked.
+        verdict: The answer.
+        says: Why, in words.
+        places: Where that stands, or where it would have to.
+
+    """
+
+    name: str
+    verdict: Verdict
+    says: str
+    places: Sequence[Place] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A decision.
+
+    Attributes:
+        steps: Its steps, in the checkpoint's order. None follows the one that refuses.
+        refusal: What the caller is told; None if the call is let through.
+
+    """
+
+    steps: Sequence[Step]
+    refusal: ServiceError | None
+
+
+def explain(policy: Policy, door: str, path: str, caller: Caller | None) -> Explanation:
+    """Return the decision about a call, step by step.
+
+    Args:
+        policy: Who may call what.
+        door: The listener.
+        path: The method, `/package.Service/Method`.
+        caller: Whom the token speaks for; None for a call without one.
+
+    """
+    try:
+        judge(policy, door, path, caller)
+        refusal = None
+    except ServiceError as error:
+        refusal = error
+    steps = []
+    for step in _Explainer(policy, door, path, caller).steps():
+        steps.append(step)
+        if step.verdict is Verdict.REFUSED:
+            break
+    return Explanation(steps, refusal)
+
+
+def _refusal(judgement: Callable[[], object]) -> ServiceError | None:
+    try:
+        judgement()
+    except ServiceError as error:
+        return error
+    return None
+
+
+def _step(name: str, refusal: ServiceError | None, says: str, *places: Place | None) -> Step:
+    verdict = Verdict.REFUSED if refusal else Verdict.PASSES
+    said = f"{refusal.reason}: {says}" if refusal else says
+    return Step(name, verdict, said, [place for place in places if place])
+
+
+class _Explainer:
+    """Knows where things stand."""
+
+    def __init__(self, policy: Policy, door: str, path: str, caller: Caller | None) -> None:
+        self._policy, self._door, self._path, self._caller = policy, door, path, caller
+        self._admitted = policy.doors[door]
+        self._lines = YamlLines(policy.file) if policy.file else None
+
+    def steps(self) -> Iterator[Step]:
+        """Yield the steps; one that refuses is the last that counts."""
+        route = self._policy.routes.get(self._path)
+        rule = route.method.rule if route else None
+        yield from self._reachable(rule)
+        if rule is None:  # for the types: it was refused
+            return
+        yield self._later("address limit", "how fast calls come from one address", "limits", "address")
+        if rule.public:
+            yield Step("token", Verdict.PASSES, "the method is public: no token is looked at")
+        else:
+            yield from self._allowed(rule)
+        yield from self._restricted(rule)
+        yield self._later("client limit", "how fast, and how many at once, calls of one client come", "limits")
+        if route and route.backend:
+            says = f"to {route.backend}" + (
+                "" if rule.public else ", with a private access token in place of the token"
+            )
+            yield Step("forwarded", Verdict.PASSES, says, self._service(route.backend))
+
+    def _reachable(self, rule: MethodRule | None) -> Iterator[Step]:
+        """Yield what is one step of the checkpoint, taken apart: it tells nobody why there is no such method."""
+        refusal = _refusal(lambda: require_reachable(rule, self._admitted))
+        contracts = self._policy.contracts.declared.get(service_of(self._path))
+        known = self._path in self._policy.contracts.methods
+        if not known or contracts is None:
+            yield _step("declared", refusal, self._unknown(), *self._places("backends"))
+            return
+        where = place_of_method(contracts, self._path)
+        no_lines = "" if where and where.line else " (its descriptor set has no line numbers: --include_source_info)"
+        yield _step("declared", None, f"by a contract{no_lines}", where)
+        route = self._policy.routes.get(self._path)
+        if route is None:
+            says = f"no backend has {service_of(self._path)} among its services"
+            yield _step("served", refusal, says, *self._places("backends"))
+            return
+        if route.backend:
+            yield _step("served", None, f"by the backend {route.backend}", *self._service(route.backend))
+        if rule is None:
+            says = "it has no rule, neither in its contract nor in grants, so it is internal"
+            yield _step("rule", refusal, says, where, *self._grants_file())
+            return
+        yield _step("rule", None, _told(rule), *self._rule_places())
+        admitted = " ".join(sorted(self._admitted))
+        says = f"the listener {self._door} admits {admitted}" + (", none of which the rule names" if refusal else "")
+        yield _step("listener", refusal, says, *self._listener())
+
+    def _allowed(self, rule: MethodRule) -> Iterator[Step]:
+        if (caller := self._caller) is None:
+            yield _step("token", MissingToken(""), "the method needs an access token, and there is none")
+            return
+        says = f"of a {caller.client_type} client; that it is not expired or revoked, the auth server tells"
+        yield Step("token", Verdict.NOT_JUDGED, says)
+        refusal = _refusal(lambda: decide(rule, self._admitted, caller))
+        says = (
+            refusal.message if refusal else f"{caller.client_type}, with {_listed(caller.scopes)}, satisfies the rule"
+        )
+        yield _step("client type and scopes", refusal, says, *self._rule_places())
+
+    def _restricted(self, rule: MethodRule) -> Iterator[Step]:
+        caller = None if rule.public else self._caller
+        found = self._policy.narrowings(self._door, self._path)
+        names = found.enforced.refusing(caller)
+        refusal = _refusal(lambda: judge(self._policy, self._door, self._path, self._caller)) if names else None
+        if names:
+            yield _step("restrictions", refusal, f"refused by {', '.join(names)}", *self._restrictions(names))
+            return
+        here = [entry.restriction.name for entry in self._policy.entries_at(self._door, self._path)]
+        says = f"satisfied: {', '.join(here)}" if here else "none for this method and listener"
+        if would := found.reported.refusing(caller):
+            says = f"{', '.join(would)} would refuse it (mode: {Mode.REPORT})"
+        yield _step("restrictions", None, says, *self._restrictions(here))
+
+    def _unknown(self) -> str:
+        service, known = service_of(self._path), self._policy.contracts
+        if service in known.declared:
+            return f"{service} has no such method{advice(self._path, known.methods)}"
+        return f"no contract here declares the service {service}{advice(service, known.declared)}"
+
+    def _later(self, name: str, says: str, *way: str) -> Step:
+        places = self._places(*way) if self._policy.config else []
+        return Step(name, Verdict.NOT_JUDGED, f"{says}, only a running gateway knows", places)
+
+    def _places(self, *way: str | int) -> list[Place]:
+        return [Place(str(self._policy.file), self._lines.line(*way))] if self._lines else []
+
+    def _backend(self, name: str) -> int:
+        config = self._policy.config
+        return [each.name for each in config.backends].index(name) if config else 0
+
+    def _service(self, backend: str) -> list[Place]:
+        if (config := self._policy.config) is None:
+            return []
+        number = self._backend(backend)
+        services = config.backends[number].services
+        return self._places("backends", number, "services", services.index(service_of(self._path)))
+
+    def _listener(self) -> list[Place]:
+        if (config := self._policy.config) is None:
+            return []
+        number = [each.name for each in config.listeners].index(self._door)
+        return self._places("listeners", number, "client_types")
+
+    def _grants_file(self) -> list[Place]:
+        config = self._policy.config
+        if config and config.grants:
+            return [Place(str(config.grants), 1)]
+        return []
+
+    def _rule_places(self) -> list[Place]:
+        config, service = self._policy.config, service_of(self._path)
+        if config and config.grants:
+            lines = YamlLines(config.grants)
+            if line := lines.line_of_value(self._path):
+                return [Place(str(config.grants), line)]
+        place = place_of_rule(self._policy.contracts.declared[service], self._path)
+        return [place] if place else []
+
+    def _restrictions(self, names: Sequence[str]) -> list[Place]:
+        file = self._policy.config.restrictions if self._policy.config else None
+        if file is None:
+            return []
+        lines = YamlLines(file)
+        numbers = [entry.number for entry in self._policy.entries if entry.restriction.name in names]
+        return [Place(str(file), lines.line("restrictions", number)) for number in numbers]
+
+
+def _told(rule: MethodRule) -> str:
+    if rule.public:
+        return "public"
+    return f"any of {' '.join(sorted(rule.client_types))}, with {_listed(rule.scopes)}"
+
+
+def _listed(scopes: frozenset[str]) -> str:
+    return f"{'scopes' if len(scopes) > 1 else 'scope'} {' '.join(sorted(scopes))}" if scopes else "no scope"

@@ -1,0 +1,145 @@
+"""The policy as files say it, whole and without a running mesh: contracts, grants, configuration, restrictions."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+from gateway.config import GatewayConfig
+from gateway.contracts import Contracts, read_contracts
+from gateway.errors import MissingToken
+from gateway.policy import Route, compile_routes, restrictable
+from gateway.restrictions import (
+    Narrowings,
+    Restricted,
+    Restriction,
+    Restrictions,
+    compile_restrictions,
+    read_restrictions,
+)
+from mesh.access.decision import decide, require_reachable
+from mesh.access.descriptors import read_methods
+from mesh.access.rules import ALL_CLIENT_TYPES, Caller, ClientType
+from mesh.config import load
+
+# The one door of contracts that no configuration puts behind any.
+ANY_DOOR = "contracts"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A restriction.
+
+    Attributes:
+        number: Its place in the file, from 0 on.
+        restriction: What it says.
+        places: The door and the path of each method that it narrows.
+
+    """
+
+    number: int
+    restriction: Restriction
+    places: frozenset[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Who may call what.
+
+    Attributes:
+        contracts: All methods, and what declares their services.
+        routes: The methods behind the gateway, by their path.
+        doors: The client types that each listener admits, by its name.
+        restrictions: What is taken away, by door and method.
+        entries: The entries of the file that says so, with what each is for.
+        file: The gateway's configuration; None if there is none, and contracts speak for themselves.
+        config: What it says.
+
+    """
+
+    contracts: Contracts
+    routes: Mapping[str, Route]
+    doors: Mapping[str, frozenset[ClientType]]
+    restrictions: Restrictions = field(default_factory=dict)
+    entries: Sequence[Entry] = ()
+    file: Path | None = None
+    config: GatewayConfig | None = None
+
+    def entries_at(self, door: str, path: str) -> Sequence[Entry]:
+        """Return the restrictions that narrow a method at a door."""
+        return [entry for entry in self.entries if (door, path) in entry.places]
+
+    def narrowings(self, door: str, path: str) -> Narrowings:
+        """Return what restrictions take away from a method at a door."""
+        return self.restrictions.get(door, {}).get(path) or Narrowings()
+
+
+def read_policy(file: Path) -> Policy:
+    """Return the policy that a gateway with this configuration would have.
+
+    Raises:
+        ConfigError: As the gateway would at its start, with the same words.
+
+    """
+    config = load(file, GatewayConfig)
+    contracts = read_contracts(config)
+    routes = compile_routes(config, contracts.methods)
+    rules, doors = restrictable(config, routes)
+    if (found := config.restrictions) is None:
+        return Policy(contracts, routes, doors, file=file, config=config)
+    entries = read_restrictions(found)
+    restrictions = compile_restrictions(found, entries, rules, doors)
+    placed = [
+        Entry(number, entry, _places(compile_restrictions(found, [entry], rules, doors)))
+        for number, entry in enumerate(entries)
+    ]
+    return Policy(contracts, routes, doors, restrictions, placed, file, config)
+
+
+def _places(restrictions: Restrictions) -> frozenset[tuple[str, str]]:
+    return frozenset((door, path) for door, methods in restrictions.items() for path in methods)
+
+
+def policy_of(contracts: FileDescriptorSet) -> Policy:
+    """Return what contracts alone say: all of their services, and one door, which admits everybody.
+
+    Raises:
+        PolicyError: If a rule makes no sense.
+
+    """
+    methods = read_methods(contracts)
+    declared = dict.fromkeys((method.service for method in methods.values()), contracts)
+    routes = {path: Route(method, "") for path, method in methods.items()}
+    return Policy(Contracts(methods, declared), routes, {ANY_DOOR: ALL_CLIENT_TYPES})
+
+
+def judge(policy: Policy, door: str, path: str, caller: Caller | None) -> None:
+    """Return if a call would be let through, as far as files can tell; raise what the caller would be told if not.
+
+    What happens only as time goes on is not judged: limits, revocation, a service that can't be reached.
+
+    Args:
+        policy: Who may call what.
+        door: The listener.
+        path: The method, `/package.Service/Method`.
+        caller: Whom the token speaks for; None for a call without one.
+
+    Raises:
+        MethodNotFound: If there is no such method for anyone who comes in by this door.
+        MissingToken: If the method needs a token.
+        ClientTypeNotAllowed: If the method is not for clients of this type.
+        InsufficientScope: If the token lacks a scope.
+        Restricted: If restrictions refuse the call.
+
+    """
+    route = policy.routes.get(path)
+    rule = require_reachable(route.method.rule if route else None, policy.doors[door])
+    if rule.public:
+        caller = None
+    elif caller is None:
+        raise MissingToken("this method needs an access token: authorization: Bearer <token>")
+    else:
+        decide(rule, policy.doors[door], caller)
+    if names := policy.narrowings(door, path).enforced.refusing(caller):
+        raise Restricted("the method is restricted for now", restriction=names[0])
