@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gateway.config import BackendConfig, GatewayConfig
 from mesh.access.descriptors import Method
-from mesh.access.rules import ClientType
+from mesh.access.rules import ClientType, MethodRule
 from mesh.config import ConfigError
 from mesh.infrastructure import INFRASTRUCTURE_SERVICES
 
@@ -56,6 +56,14 @@ def compile_routes(config: GatewayConfig, methods: Mapping[str, Method]) -> Mapp
         for path, method in methods.items()
         if method.service in backend_of
     }
+
+
+def restrictable(
+    config: GatewayConfig, routes: Mapping[str, Route]
+) -> tuple[Mapping[str, MethodRule], Mapping[str, frozenset[ClientType]]]:
+    """Return what restrictions can be for: the rules by method path, and the client types that each listener admits."""
+    rules = {path: route.method.rule for path, route in routes.items() if route.method.rule}
+    return rules, {listener.name: listener.client_types for listener in config.listeners}
 
 
 def _check_names(kind: str, names: list[str]) -> None:
