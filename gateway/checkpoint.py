@@ -1,6 +1,6 @@
 """The steps of one decision. Knows no transport: a method, a door and metadata in; a private token or a refusal out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TypeAlias
 
@@ -12,7 +12,7 @@ from gateway.exchange_cache import Exchanged
 from gateway.limits import Call, Stranger
 from gateway.policy import Route
 from mesh.access.decision import decide, require_reachable
-from mesh.access.rules import ClientType
+from mesh.access.rules import Caller, ClientType
 from mesh.crash_points import crash_point
 from mesh.metadata import AUTHORIZATION, bearer_token
 
@@ -25,13 +25,20 @@ class Checkpoint:
     Args:
         routes: The methods behind the gateway, by their path.
         exchange: Where access tokens are exchanged.
+        restrict: Raises `Restricted` for a method and a caller that restrictions refuse; None if there are none.
 
     """
 
-    def __init__(self, routes: Mapping[str, Route], exchange: TokenExchange) -> None:
+    def __init__(
+        self,
+        routes: Mapping[str, Route],
+        exchange: TokenExchange,
+        restrict: Callable[[str, Caller | None], None] | None = None,
+    ) -> None:
         """Remember policy and exchange."""
         self._routes = routes
         self._exchange = exchange
+        self._restrict = restrict
 
     async def admit(
         self, path: str, admitted: frozenset[ClientType], metadata: Metadata, call: Call
@@ -54,12 +61,15 @@ class Checkpoint:
             AuthServerUnavailable: If the token can't be checked.
             ClientTypeNotAllowed: If the method is not for clients of this type.
             InsufficientScope: If the token lacks a scope.
+            Restricted: If the operator restricts the method for now.
 
         """
         route = self._routes.get(path)
         rule = require_reachable(route.method.rule if route else None, admitted)
         call.arrive()
         if route is None or rule.public:
+            if self._restrict:
+                self._restrict(path, None)
             call.begin(Stranger.PUBLIC)
             return None
         waiting = partial(call.begin, Stranger.EXCHANGE)
@@ -70,6 +80,8 @@ class Checkpoint:
             client_id=caller.client_id, client_type=caller.client_type, partner_id=caller.partner_id
         )
         decide(rule, admitted, caller)
+        if self._restrict:
+            self._restrict(path, caller)
         call.identify(caller, path, streaming=route.method.client_streaming or route.method.server_streaming)
         crash_point("gateway", path, "forward")
         return exchanged

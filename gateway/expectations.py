@@ -10,7 +10,7 @@ import msgspec
 
 from gateway.errors import MissingToken
 from gateway.judgement import Policy, judge
-from gateway.restrictions import Restricted
+from gateway.narrowing import Restricted
 from mesh.access.decision import ClientTypeNotAllowed, InsufficientScope, MethodNotFound
 from mesh.access.names import advice
 from mesh.access.rules import Caller, ClientType

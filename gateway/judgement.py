@@ -9,15 +9,9 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from gateway.config import GatewayConfig
 from gateway.contracts import Contracts, read_contracts
 from gateway.errors import MissingToken
+from gateway.narrowing import Narrowings, Restricted, Restrictions
 from gateway.policy import Route, compile_routes, restrictable
-from gateway.restrictions import (
-    Narrowings,
-    Restricted,
-    Restriction,
-    Restrictions,
-    compile_restrictions,
-    read_restrictions,
-)
+from gateway.restrictions import Restriction, compile_restrictions, read_restrictions
 from mesh.access.decision import decide, require_reachable
 from mesh.access.descriptors import read_methods
 from mesh.access.rules import ALL_CLIENT_TYPES, Caller, ClientType

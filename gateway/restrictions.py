@@ -3,15 +3,16 @@
 import enum
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, TypeAlias, TypeVar
 
 import msgspec
+import yaml
 
-from mesh.access.rules import SCOPE, Caller, ClientType, MethodRule
-from mesh.config import Config, ConfigError, load
-from mesh.errors import Code, ServiceError
+from gateway.narrowing import MOST_NAMED, Narrowings, Restrictions
+from mesh.access.rules import SCOPE, ClientType, MethodRule
+from mesh.config import Config, ConfigError
+from mesh.plain_yaml import read_plain
 
 # Names go out in refusals, and into log and metrics.
 _Name: TypeAlias = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}\Z")]
@@ -22,8 +23,7 @@ T = TypeVar("T")
 # A list that is there says something: an empty one could be read as nobody or as everybody.
 _Some: TypeAlias = Annotated[frozenset[T], msgspec.Meta(min_length=1)]
 
-# Of the restrictions that refuse one caller for one cause, this many are named.
-_MOST_NAMED = 8
+_MOST_BYTES = 8 * 1024 * 1024
 # Pairs of a method at a door and of what refuses there, about 100 bytes each.
 _MOST_CAUSES = 1_000_000
 
@@ -71,82 +71,45 @@ class RestrictionsFile(Config, frozen=True):
     restrictions: tuple[Restriction, ...]
 
 
-class Restricted(ServiceError):
-    """The operator of the gateway restricts the method for now: for this caller, or for all."""
-
-    code = Code.PERMISSION_DENIED
-
-
-Names: TypeAlias = Sequence[str]
-
-
-@dataclass(frozen=True, slots=True)
-class Narrowing:
-    """What restrictions of one mode take away from one method at one door: each cause, with the names it has.
-
-    Attributes:
-        everybody: The restrictions that refuse everybody.
-        client_types: Those that refuse clients of a type.
-        scopes: Those that need a scope.
-        client_ids: Those that refuse a client.
-        partner_ids: Those that refuse a partner.
-        platform_ids: Those that refuse a platform's clients.
-
-    """
-
-    everybody: list[str] = field(default_factory=list)
-    client_types: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    scopes: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    client_ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    partner_ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-    platform_ids: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
-
-    def refusing(self, caller: Caller | None) -> Names:
-        """Return the names of the restrictions that refuse a caller, of each cause the first ones; none if he may call.
-
-        Args:
-            caller: Whom the token speaks for; None if there is none, as the method is public.
-
-        """
-        if caller is None:
-            return self.everybody
-        found = [
-            self.everybody,
-            self.client_types.get(caller.client_type, ()),
-            self.client_ids.get(caller.client_id, ()),
-            self.partner_ids.get(caller.partner_id, ()),
-            self.platform_ids.get(caller.platform_id, ()),
-            *(names for scope, names in self.scopes.items() if scope not in caller.scopes),
-        ]
-        return list(dict.fromkeys(name for names in found for name in names))
-
-
-@dataclass(frozen=True, slots=True)
-class Narrowings:
-    """What restrictions take away from one method at one door.
-
-    Attributes:
-        enforced: What is refused.
-        reported: What would be.
-
-    """
-
-    enforced: Narrowing = field(default_factory=Narrowing)
-    reported: Narrowing = field(default_factory=Narrowing)
-
-
-# By the name of the door, and the method's path. Where nothing is restricted, there is no entry.
-Restrictions: TypeAlias = Mapping[str, Mapping[str, Narrowings]]
-
-
 def read_restrictions(file: Path) -> Sequence[Restriction]:
     """Return the entries of a file.
 
     Raises:
-        ConfigError: If it can't be read, or an entry is malformed.
+        ConfigError: As the two that follow.
 
     """
-    return load(file, RestrictionsFile).restrictions
+    return parse_restrictions(file, restrictions_content(file))
+
+
+def restrictions_content(file: Path) -> bytes:
+    """Return what is in a file.
+
+    Raises:
+        ConfigError: If it can't be read, or is larger than 8 MiB.
+
+    """
+    try:
+        with file.open("rb") as opened:
+            content = opened.read(_MOST_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{file}: {error.strerror}") from error
+    if len(content) > _MOST_BYTES:
+        raise ConfigError(f"{file}: larger than {_MOST_BYTES:,} bytes")
+    return content
+
+
+def parse_restrictions(file: Path, content: bytes) -> Sequence[Restriction]:
+    """Return the entries of what is in a file.
+
+    Raises:
+        ConfigError: If it is not the plainest YAML, or an entry is malformed.
+
+    """
+    try:
+        # All values are texts there, so they have to be taken for what they are to be.
+        return msgspec.convert(read_plain(content.decode()), RestrictionsFile, strict=False).restrictions
+    except (yaml.YAMLError, ValueError) as error:  # msgspec's and those of decoding are such, too
+        raise ConfigError(f"{file}: {error}") from error
 
 
 def compile_restrictions(
@@ -258,14 +221,17 @@ def _add(restriction: Restriction, narrowings: Narrowings) -> int:
     deny = restriction.deny
     types = frozenset(ClientType) - restriction.client_types if restriction.client_types else ()
     causes = [
-        *([into.everybody] if restriction.closed else []),
-        *(into.client_types[each] for each in types),
-        *(into.scopes[each] for each in restriction.scopes or ()),
-        *(into.client_ids[each] for each in deny.client_ids or ()),
-        *(into.partner_ids[each] for each in deny.partner_ids or ()),
-        *(into.platform_ids[each] for each in deny.platform_ids or ()),
+        *([(into.everybody, "")] if restriction.closed else []),
+        *((into.client_types, each) for each in types),
+        *((into.scopes, each) for each in restriction.scopes or ()),
+        *((into.client_ids, each) for each in deny.client_ids or ()),
+        *((into.partner_ids, each) for each in deny.partner_ids or ()),
+        *((into.platform_ids, each) for each in deny.platform_ids or ()),
     ]
-    for names in causes:
-        if len(names) < _MOST_NAMED:
-            names.append(restriction.name)
+    for refusing, whom in causes:
+        names = refusing.get(whom)
+        if names is None:
+            refusing[whom] = restriction.name
+        elif names.count(" ") < MOST_NAMED - 1:
+            refusing[whom] = f"{names} {restriction.name}"
     return len(causes)

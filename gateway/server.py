@@ -15,8 +15,9 @@ from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache
 from gateway.interceptor import CheckpointInterceptor
 from gateway.limits import Limits, Room
-from gateway.policy import Route, compile_routes
+from gateway.policy import Route, compile_routes, restrictable
 from gateway.proxy import Proxy
+from gateway.restrictions_in_force import RestrictionsInForce
 from gateway.revocations import SILENCE_SECONDS, RevocationWatch
 from mesh.access.descriptors import Method
 from mesh.channel import open_channel
@@ -29,6 +30,8 @@ from mesh.service_config import service_config
 NAME = "gateway"
 # What health checks ask for to learn whether revocations arrive.
 REVOCATIONS = "sekisho.gateway.Revocations"
+# And whether the file of restrictions, if there is one, is in force as it is.
+RESTRICTIONS = "sekisho.gateway.Restrictions"
 
 
 @asynccontextmanager
@@ -42,6 +45,8 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
     contracts = read_contracts(config)
     methods = contracts.methods
     routes = compile_routes(config, methods)
+    restrictions = RestrictionsInForce(config.restrictions, *restrictable(config, routes))
+    await restrictions.load()
     async with AsyncExitStack() as stack:
         auth = await stack.enter_async_context(renewed_channel(config.auth, partial(_open_auth, config.auth, methods)))
         channels = {
@@ -56,7 +61,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
             clock=time.monotonic,
         )
         limits = Limits(config.limits, routes, time.monotonic)
-        checkpoint = Checkpoint(routes, TokenExchange(auth, cache, time.monotonic))
+        exchange = TokenExchange(auth, cache, time.monotonic)
         proxy = Proxy(routes.values(), channels, config.call_timeout_seconds)
         servers = [
             Server(
@@ -64,7 +69,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
                 [],
                 [
                     CheckpointInterceptor(
-                        checkpoint,
+                        Checkpoint(routes, exchange, restrictions.at(listener.name)),
                         limits,
                         Room(listener.server.max_concurrent_calls, config.limits.max_address_calls),
                         listener.client_types,
@@ -77,8 +82,9 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
             )
             for listener in config.listeners
         ]
-        watch = RevocationWatch(auth, cache, time.monotonic, partial(_report, servers))
+        watch = RevocationWatch(auth, cache, time.monotonic, partial(_report, servers, REVOCATIONS))
         await stack.enter_async_context(working(watch.run()))
+        await stack.enter_async_context(restrictions.following(partial(_report, servers, RESTRICTIONS)))
         stack.push_async_callback(_stop_all, servers)
         for server in servers:
             await server.start()
@@ -101,10 +107,10 @@ def _open_backend(backend: BackendConfig, routes: Mapping[str, Route]) -> grpc.a
     return open_channel(backend.channel, service_config=service_config(methods, health_checked=backend.health_checked))
 
 
-async def _report(servers: Sequence[Server], connected: bool) -> None:  # noqa: FBT001 - as the watch calls it
-    """Tell health checks whether revocations are heard."""
+async def _report(servers: Sequence[Server], name: str, serving: bool) -> None:  # noqa: FBT001 - as watches call it
+    """Tell health checks whether all is well with what goes by a name."""
     for server in servers:
-        await server.report(REVOCATIONS, serving=connected)
+        await server.report(name, serving=serving)
 
 
 async def _stop_all(servers: Sequence[Server]) -> None:

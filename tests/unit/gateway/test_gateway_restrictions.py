@@ -162,11 +162,15 @@ def test_a_name_that_is_there_twice_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[]", "restrictions:", "restrictions: []\nmore: 1", "restrictions: [", "\0"]
+    "content",
+    [
+        *(b"", b"{}", b"[]", b"restrictions:", b"restrictions: []\nmore: 1", b"restrictions: [", b"\0", b"\xff"),
+        b"restrictions: []\n#" + b"#" * 8 * 1024 * 1024,
+    ],
 )
-def test_what_is_no_such_file_is_refused(tmp_path: Path, text: str) -> None:
+def test_what_is_no_such_file_is_refused(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "restrictions.yaml"
-    file.write_text(text)
+    file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"restrictions\.yaml"):
         read_restrictions(file)
     file.unlink()

@@ -1,0 +1,153 @@
+"""The restrictions in force, which follow their file while the gateway runs."""
+
+import asyncio
+import signal
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from gateway.narrowing import Restricted, Restrictions
+from gateway.restriction_reader import read_apart
+from mesh.access.rules import Caller, ClientType, MethodRule
+from mesh.config import ConfigError
+from mesh.file_changes import FileChanges
+from mesh.lifecycle import forever, working
+
+_LOOK_SECONDS = 1.0
+
+_log = structlog.get_logger()
+
+
+class RestrictionsInForce:
+    """Judges calls by what a file said when it last made sense.
+
+    Args:
+        file: The restrictions; None if there are none.
+        rules: The rules of the methods behind the gateway that have one, by their path.
+        doors: The client types that each door admits, by its name.
+
+    Attributes:
+        file_digest: SHA-256 of the file that is in force, in hexadecimal; empty without one.
+        since: When that came into force, in seconds of the epoch.
+        entries: How many entries it has.
+        current: Whether the file, as it was last seen, is in force.
+        reloads_done: How often a changed file came into force.
+        reloads_failed: How often one did not, as it made no sense.
+        refused: How many calls each restriction refused since then. Of several that refuse a call, one is counted.
+        would_refuse: How many calls each that only reports would have refused since then.
+
+    """
+
+    def __init__(
+        self, file: Path | None, rules: Mapping[str, MethodRule], doors: Mapping[str, frozenset[ClientType]]
+    ) -> None:
+        """Restrict nothing yet."""
+        self._file = file
+        self._rules = rules
+        self._doors = doors
+        self._changes = FileChanges([file])
+        self._stale = False
+        self._wake = asyncio.Event()
+        # Replaced as a whole: no call sees a part of it.
+        self._restrictions: Restrictions = {door: {} for door in doors}
+        self.file_digest = ""
+        self.since = 0.0
+        self.entries = 0
+        self.current = True
+        self.reloads_done = 0
+        self.reloads_failed = 0
+        self.refused = Counter[str]()
+        self.would_refuse = Counter[str]()
+
+    def at(self, door: str) -> Callable[[str, Caller | None], None] | None:
+        """Return what judges calls at a door; None if there are no restrictions."""
+        return partial(self.judge, door) if self._file else None
+
+    def judge(self, door: str, path: str, caller: Caller | None) -> None:
+        """Return if nothing in force refuses a call that contracts and grants allow.
+
+        Args:
+            door: The listener's name.
+            path: The method.
+            caller: Whom the token speaks for; None if there is none, as the method is public.
+
+        Raises:
+            Restricted: If one does.
+
+        """
+        found = self._restrictions[door].get(path)
+        if found is None:
+            return
+        if names := found.enforced.refusing(caller):
+            self.refused[names[0]] += 1
+            raise Restricted("the method is restricted for now", restriction=names[0])
+        if names := found.reported.refusing(caller):
+            self.would_refuse.update(names)
+            structlog.contextvars.bind_contextvars(would_refuse=names)
+
+    async def load(self) -> None:
+        """Bring the file into force.
+
+        Raises:
+            ConfigError: If it makes no sense; then all stays as it was.
+
+        """
+        if self._file is None:
+            return
+        answer = await read_apart(self._file, self._rules, self._doors)
+        self._restrictions = answer.restrictions
+        self.file_digest, self.entries, self.since = answer.digest, answer.entries, time.time()
+        self.refused.clear()  # they are for each name, of which files come with ever new ones
+        self.would_refuse.clear()
+
+    @asynccontextmanager
+    async def following(
+        self, report: Callable[[bool], Awaitable[None]], look_seconds: float = _LOOK_SECONDS
+    ) -> AsyncIterator[None]:
+        """Follow the file as long as the context lasts: read it when it has changed, and on SIGHUP.
+
+        Args:
+            report: Is told whether the file is in force, at first, and after each reading.
+            look_seconds: How often the file is looked at.
+
+        """
+        if self._file is None:
+            yield
+            return
+        await report(self.current)
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGHUP, self._ask)
+        try:
+            async with working(forever(lambda: self._look(report), look_seconds, self._wake)):
+                yield
+        finally:
+            loop.remove_signal_handler(signal.SIGHUP)
+
+    def _ask(self) -> None:
+        self._stale = True
+        self._wake.set()
+
+    async def _look(self, report: Callable[[bool], Awaitable[None]]) -> None:
+        """Load the file anew if it has changed, or somebody asked for it."""
+        if not (self._changes.any() or self._stale):
+            return
+        self._stale = False
+        try:
+            await self.load()
+        except ConfigError as error:
+            self.current = False
+            self.reloads_failed += 1
+            _log.error("the new restrictions are not good, so the old ones stay", error=str(error))
+        except BaseException:
+            self._stale = True  # whatever it was, it was not the file
+            raise
+        else:
+            self.current = True
+            self.reloads_done += 1
+            _log.info("restrictions reloaded", entries=self.entries, sha256=self.file_digest)
+        await report(self.current)
