@@ -1,6 +1,6 @@
 """The steps of one decision. Knows no transport: a method, a door and metadata in; a private token or a refusal out."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import TypeAlias
 
@@ -11,9 +11,11 @@ from gateway.exchange import TokenExchange
 from gateway.exchange_cache import Exchanged
 from gateway.limits import Call, Stranger
 from gateway.policy import Route
+from gateway.restrictions_in_force import RestrictionsAtDoor
 from mesh.access.decision import decide, require_reachable
 from mesh.access.rules import Caller, ClientType
 from mesh.crash_points import crash_point
+from mesh.errors import ServiceError
 from mesh.metadata import AUTHORIZATION, bearer_token
 
 Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
@@ -25,7 +27,7 @@ class Checkpoint:
     Args:
         routes: The methods behind the gateway, by their path.
         exchange: Where access tokens are exchanged.
-        restrict: Raises `Restricted` for a method and a caller that restrictions refuse; None if there are none.
+        restrictions: What else refuses calls at this door; None if nothing does.
 
     """
 
@@ -33,12 +35,12 @@ class Checkpoint:
         self,
         routes: Mapping[str, Route],
         exchange: TokenExchange,
-        restrict: Callable[[str, Caller | None], None] | None = None,
+        restrictions: RestrictionsAtDoor | None = None,
     ) -> None:
         """Remember policy and exchange."""
         self._routes = routes
         self._exchange = exchange
-        self._restrict = restrict
+        self._restrictions = restrictions
 
     async def admit(
         self, path: str, admitted: frozenset[ClientType], metadata: Metadata, call: Call
@@ -68,23 +70,70 @@ class Checkpoint:
         rule = require_reachable(route.method.rule if route else None, admitted)
         call.arrive()
         if route is None or rule.public:
-            if self._restrict:
-                self._restrict(path, None)
+            if self._restrictions:
+                self._restrictions.judge(path, None)
             call.begin(Stranger.PUBLIC)
             return None
         waiting = partial(call.begin, Stranger.EXCHANGE)
         exchanged = await self._exchange.exchange(_access_token(metadata), route.backend, waiting)
         caller = exchanged.caller
-        # Before the decision: the log is to say who was refused, too.
-        structlog.contextvars.bind_contextvars(
-            client_id=caller.client_id, client_type=caller.client_type, partner_id=caller.partner_id
-        )
+        _tell_log(caller)  # before the decision: it is to say who was refused, too
         decide(rule, admitted, caller)
-        if self._restrict:
-            self._restrict(path, caller)
+        if self._restrictions:
+            self._restrictions.judge(path, caller)
         call.identify(caller, path, streaming=route.method.client_streaming or route.method.server_streaming)
         crash_point("gateway", path, "forward")
         return exchanged
+
+    async def recognize(self, path: str, metadata: Metadata, call: Call) -> Exchanged | None:
+        """Return what the token of a call that may come without one was exchanged for; None if it has none.
+
+        Args:
+            path: The method, which the gateway answers itself.
+            metadata: What the caller sent.
+            call: What the limits know it by.
+
+        Raises:
+            ServiceError: As `admit`, if there is a token that does not hold, or a limit is reached.
+
+        """
+        call.arrive()
+        if all(key != AUTHORIZATION for key, _ in metadata):
+            call.begin(Stranger.INFRASTRUCTURE)
+            return None
+        token = _access_token(metadata)
+        backend = next(iter(self._routes.values())).backend  # any: only its holder is asked for
+        exchanged = await self._exchange.exchange(token, backend, partial(call.begin, Stranger.EXCHANGE))
+        _tell_log(exchanged.caller)
+        call.identify(exchanged.caller, path, streaming=True)
+        return exchanged
+
+    def methods_for(self, caller: Caller | None, admitted: frozenset[ClientType]) -> frozenset[str]:
+        """Return the methods that a caller may call now.
+
+        Args:
+            caller: Whom the token speaks for; None for those without one.
+            admitted: The client types that the door lets in.
+
+        """
+        return frozenset(path for path, route in self._routes.items() if self._may(caller, path, route, admitted))
+
+    def _may(self, caller: Caller | None, path: str, route: Route, admitted: frozenset[ClientType]) -> bool:
+        rule = route.method.rule
+        if rule is None or (caller is None and not rule.public):
+            return False
+        try:
+            if caller:
+                decide(rule, admitted, caller)
+        except ServiceError:
+            return False
+        return self._restrictions is None or not self._restrictions.refuse(path, None if rule.public else caller)
+
+
+def _tell_log(caller: Caller) -> None:
+    structlog.contextvars.bind_contextvars(
+        client_id=caller.client_id, client_type=caller.client_type, partner_id=caller.partner_id
+    )
 
 
 def _access_token(metadata: Metadata) -> str:

@@ -1,11 +1,13 @@
 """Stands in front of every handler of one door: nothing passes that the checkpoint does not admit."""
 
 import asyncio
+from contextlib import nullcontext
 from contextvars import ContextVar
+from functools import partial
 
 import grpc
 
-from gateway.checkpoint import Checkpoint
+from gateway.checkpoint import Checkpoint, Metadata
 from gateway.exchange_cache import Exchanged
 from gateway.limits import Call, Limits, Room, Stranger
 from gateway.only_message import reading_one
@@ -14,8 +16,10 @@ from mesh.access.rules import ClientType
 from mesh.infrastructure import INFRASTRUCTURE_SERVICES
 from mesh.interceptors.wrapping import Context, Continuation, Handler, Proceed, wrap
 from mesh.peers import network_at
+from mesh.reflection import REFLECTION_METHODS
 
 _exchanged: ContextVar[Exchanged | None] = ContextVar("exchanged")
+_shown: ContextVar[frozenset[str]] = ContextVar("shown")
 
 
 def current_exchange() -> Exchanged | None:
@@ -23,10 +27,15 @@ def current_exchange() -> Exchanged | None:
     return _exchanged.get()
 
 
+def currently_shown() -> frozenset[str]:
+    """Return the methods that the current call to reflection may see: those that its caller may call."""
+    return _shown.get()
+
+
 class CheckpointInterceptor(grpc.aio.ServerInterceptor):
     """Asks the checkpoint about each call, before its first message is read.
 
-    Health and reflection, which the gateway answers itself, are public.
+    Health and reflection, which the gateway answers itself, are public; the latter shows more to those with a token.
 
     Args:
         checkpoint: Who judges.
@@ -59,6 +68,8 @@ class CheckpointInterceptor(grpc.aio.ServerInterceptor):
         path = handler_call_details.method
         metadata = handler_call_details.invocation_metadata or ()
         handler = await continuation(handler_call_details)
+        if handler is not None and path in REFLECTION_METHODS:
+            return wrap(handler, partial(self._reflection, path, metadata))
         if handler is not None and service_of(path) in INFRASTRUCTURE_SERVICES:
             return wrap(reading_one(handler, self._timeout_seconds), self._infrastructure)
 
@@ -68,6 +79,12 @@ class CheckpointInterceptor(grpc.aio.ServerInterceptor):
             return await proceed()
 
         return wrap(handler or _NOTHING, judged)
+
+    async def _reflection(self, path: str, metadata: Metadata, context: Context, proceed: Proceed) -> object:
+        exchanged = await self._checkpoint.recognize(path, metadata, self._call(context))
+        _shown.set(self._checkpoint.methods_for(exchanged.caller if exchanged else None, self._admitted))
+        async with exchanged.lasting() if exchanged else nullcontext():
+            return await proceed()
 
     async def _infrastructure(self, context: Context, proceed: Proceed) -> object:
         call = self._call(context)

@@ -6,12 +6,11 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
 import structlog
 
-from gateway.narrowing import Restricted, Restrictions
+from gateway.narrowing import Narrowings, Restricted, Restrictions
 from gateway.restriction_reader import read_apart
 from mesh.access.rules import Caller, ClientType, MethodRule
 from mesh.config import ConfigError
@@ -24,7 +23,7 @@ _log = structlog.get_logger()
 
 
 class RestrictionsInForce:
-    """Judges calls by what a file said when it last made sense.
+    """Keeps what a file said when it last made sense.
 
     Args:
         file: The restrictions; None if there are none.
@@ -64,31 +63,13 @@ class RestrictionsInForce:
         self.refused = Counter[str]()
         self.would_refuse = Counter[str]()
 
-    def at(self, door: str) -> Callable[[str, Caller | None], None] | None:
-        """Return what judges calls at a door; None if there are no restrictions."""
-        return partial(self.judge, door) if self._file else None
+    def at(self, door: str) -> "RestrictionsAtDoor":
+        """Return what is in force at a door, whatever that is at the time of asking."""
+        return RestrictionsAtDoor(self, door)
 
-    def judge(self, door: str, path: str, caller: Caller | None) -> None:
-        """Return if nothing in force refuses a call that contracts and grants allow.
-
-        Args:
-            door: The listener's name.
-            path: The method.
-            caller: Whom the token speaks for; None if there is none, as the method is public.
-
-        Raises:
-            Restricted: If one does.
-
-        """
-        found = self._restrictions[door].get(path)
-        if found is None:
-            return
-        if names := found.enforced.refusing(caller):
-            self.refused[names[0]] += 1
-            raise Restricted("the method is restricted for now", restriction=names[0])
-        if names := found.reported.refusing(caller):
-            self.would_refuse.update(names)
-            structlog.contextvars.bind_contextvars(would_refuse=names)
+    def found(self, door: str, path: str) -> Narrowings | None:
+        """Return what is taken away from a method at a door."""
+        return self._restrictions[door].get(path)
 
     async def load(self) -> None:
         """Bring the file into force.
@@ -151,3 +132,38 @@ class RestrictionsInForce:
             self.reloads_done += 1
             _log.info("restrictions reloaded", entries=self.entries, sha256=self.file_digest)
         await report(self.current)
+
+
+class RestrictionsAtDoor:
+    """Judges calls at one door."""
+
+    def __init__(self, in_force: RestrictionsInForce, door: str) -> None:
+        """Remember where to look."""
+        self._in_force = in_force
+        self._door = door
+
+    def judge(self, path: str, caller: Caller | None) -> None:
+        """Return if nothing in force refuses a call that contracts and grants allow.
+
+        Args:
+            path: The method.
+            caller: Whom the token speaks for; None if there is none, as the method is public.
+
+        Raises:
+            Restricted: If something does.
+
+        """
+        found = self._in_force.found(self._door, path)
+        if found is None:
+            return
+        if names := found.enforced.refusing(caller):
+            self._in_force.refused[names[0]] += 1
+            raise Restricted("the method is restricted for now", restriction=names[0])
+        if names := found.reported.refusing(caller):
+            self._in_force.would_refuse.update(names)
+            structlog.contextvars.bind_contextvars(would_refuse=names)
+
+    def refuse(self, path: str, caller: Caller | None) -> bool:
+        """Say whether such a call would be refused, which counts nowhere."""
+        found = self._in_force.found(self._door, path)
+        return found is not None and bool(found.enforced.refusing(caller))

@@ -13,7 +13,7 @@ from gateway.config import BackendConfig, GatewayConfig, ListenerConfig
 from gateway.contracts import read_contracts
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache
-from gateway.interceptor import CheckpointInterceptor
+from gateway.interceptor import CheckpointInterceptor, currently_shown
 from gateway.limits import Limits, Room
 from gateway.policy import Route, compile_routes, restrictable
 from gateway.proxy import Proxy
@@ -69,7 +69,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
                 [],
                 [
                     CheckpointInterceptor(
-                        Checkpoint(routes, exchange, restrictions.at(listener.name)),
+                        Checkpoint(routes, exchange, restrictions.at(listener.name) if config.restrictions else None),
                         limits,
                         Room(listener.server.max_concurrent_calls, config.limits.max_address_calls),
                         listener.client_types,
@@ -77,6 +77,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
                     )
                 ],
                 reflected={each: contracts.declared[each] for each in _reachable_services(routes, listener)},
+                shown=currently_shown,
                 fallback=proxy,
                 counted=True,
             )

@@ -1,8 +1,11 @@
 """Server reflection, under both of its names."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from typing import TypeVar
+from functools import lru_cache
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf import duration_pb2
@@ -15,10 +18,13 @@ from grpc_reflection.v1alpha import reflection_pb2
 from grpc_reflection.v1alpha.reflection import aio
 
 from mesh.infrastructure import HEALTH_SERVICE, REFLECTION_SERVICES
-from mesh.interceptors.wrapping import Handler
+from mesh.interceptors.wrapping import Context, Handler
+from mesh.pruned_contracts import PrunedContracts
 
 T = TypeVar("T")
 
+# Kept of what is pruned for calls that may see different methods; those that were asked for last.
+_MOST_PRUNED = 32
 REFLECTION_METHODS = tuple(f"/{service}/ServerReflectionInfo" for service in REFLECTION_SERVICES)
 
 
@@ -28,16 +34,22 @@ class ReflectionHandler(grpc.GenericRpcHandler):
     Args:
         declared: The services to describe, by their full names, each with the contracts that declare it and all that
             they import. Of a file, different contracts may have different versions.
+        shown: Returns the methods of these services, by their paths, that the current call may see; it sees what they
+            need, and no more. Absent: every call sees all.
 
     """
 
-    def __init__(self, declared: Mapping[str, FileDescriptorSet]) -> None:
-        """Collect the descriptors."""
-        standard = FileDescriptorSet(file=_standard_files())
-        declared = {**declared, **dict.fromkeys((HEALTH_SERVICE, *REFLECTION_SERVICES), standard)}
-        servicer = aio.ReflectionServicer(declared, _Pools(declared))
+    def __init__(
+        self, declared: Mapping[str, FileDescriptorSet], shown: Callable[[], frozenset[str]] | None = None
+    ) -> None:
+        """Understand the contracts."""
+        self._declared = declared
+        self._shown = shown
+        self._contracts = {id(each): PrunedContracts(each) for each in declared.values()} if shown else {}
+        self._whole = None if shown else _servicer(declared)
+        self._pruned = lru_cache(_MOST_PRUNED)(self._prune)
         self._handler = grpc.stream_stream_rpc_method_handler(
-            servicer.ServerReflectionInfo,
+            self._describe,
             request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,
             response_serializer=reflection_pb2.ServerReflectionResponse.SerializeToString,
         )
@@ -45,6 +57,32 @@ class ReflectionHandler(grpc.GenericRpcHandler):
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """Return the handler, under either name."""
         return self._handler if handler_call_details.method in REFLECTION_METHODS else None
+
+    async def _describe(
+        self, requests: AsyncIterable[reflection_pb2.ServerReflectionRequest], context: Context
+    ) -> AsyncIterator[reflection_pb2.ServerReflectionResponse]:
+        # In a thread: the first call that may see something else takes milliseconds.
+        servicer: Any = self._whole or await asyncio.to_thread(
+            self._pruned, self._shown() if self._shown else frozenset()
+        )
+        async for response in servicer.ServerReflectionInfo(requests, context):
+            yield response
+
+    def _prune(self, methods: frozenset[str]) -> aio.ReflectionServicer:
+        """Return what describes some methods."""
+        paths, services = defaultdict[int, list[str]](list), dict[str, int]()
+        for path in methods:
+            service = path[1:].partition("/")[0]
+            services[service] = id(self._declared[service])
+            paths[services[service]].append(path)
+        pruned = {each: self._contracts[each].with_methods(those) for each, those in paths.items()}
+        return _servicer({service: pruned[each] for service, each in services.items()})
+
+
+def _servicer(declared: Mapping[str, FileDescriptorSet]) -> aio.ReflectionServicer:
+    standard = FileDescriptorSet(file=_standard_files())
+    declared = {**declared, **dict.fromkeys((HEALTH_SERVICE, *REFLECTION_SERVICES), standard)}
+    return aio.ReflectionServicer(declared, _Pools(declared))
 
 
 class _Pools:

@@ -57,6 +57,7 @@ class Server:
         interceptors: What stands between the error translation, which every server has, and the handlers; the first
             is the outermost.
         reflected: The full names of the services to be described, each with the contracts that declare it.
+        shown: Returns the methods of these, by their paths, that the current call may see; absent: all.
         fallback: Handles the methods that no service does.
         counted: Whether an interceptor keeps the calls at once within their limit, and says why it refuses one. gRPC's
             own limit, which says nothing, then is twice as high, so that refusals have room.
@@ -70,6 +71,7 @@ class Server:
         interceptors: Sequence[grpc.aio.ServerInterceptor],
         *,
         reflected: Mapping[str, FileDescriptorSet],
+        shown: Callable[[], frozenset[str]] | None = None,
         fallback: grpc.GenericRpcHandler | None = None,
         counted: bool = False,
     ) -> None:
@@ -92,7 +94,7 @@ class Server:
         for service in services:
             service.register(service.servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection = ReflectionHandler(reflected)
+        reflection = ReflectionHandler(reflected, shown)
         self._server.add_generic_rpc_handlers([reflection, *([fallback] if fallback else [])])
         try:
             self.port = self._server.add_secure_port(config.listen, tls.server_credentials(config))

@@ -64,7 +64,7 @@ def link(file: Path, content: str) -> None:
 
 def refused(restrictions: RestrictionsInForce) -> bool:
     try:
-        restrictions.judge("public", "/a.Pay/Pay", SHOP)
+        restrictions.at("public").judge("/a.Pay/Pay", SHOP)
     except Restricted:
         return True
     return False
