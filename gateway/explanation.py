@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from gateway.errors import MissingToken
-from gateway.judgement import Policy, judge
+from gateway.judgement import Entry, Policy, judge
 from gateway.restrictions import Mode
 from mesh.access.decision import decide, require_reachable
 from mesh.access.descriptors import service_of
@@ -144,7 +144,7 @@ class _Explainer:
             says = "it has no rule, neither in its contract nor in grants, so it is internal"
             yield _step("rule", refusal, says, where, *self._grants_file())
             return
-        yield _step("rule", None, _told(rule), *self._rule_places())
+        yield _step("rule", None, _told(rule), *places_of_rule(self._policy, self._path))
         admitted = " ".join(sorted(self._admitted))
         says = f"the listener {self._door} admits {admitted}" + (", none of which the rule names" if refusal else "")
         yield _step("listener", refusal, says, *self._listener())
@@ -159,7 +159,7 @@ class _Explainer:
         says = (
             refusal.message if refusal else f"{caller.client_type}, with {_listed(caller.scopes)}, satisfies the rule"
         )
-        yield _step("client type and scopes", refusal, says, *self._rule_places())
+        yield _step("client type and scopes", refusal, says, *places_of_rule(self._policy, self._path))
 
     def _restricted(self, rule: MethodRule) -> Iterator[Step]:
         caller = None if rule.public else self._caller
@@ -167,13 +167,13 @@ class _Explainer:
         names = found.enforced.refusing(caller)
         refusal = _refusal(lambda: judge(self._policy, self._door, self._path, self._caller)) if names else None
         if names:
-            yield _step("restrictions", refusal, f"refused by {', '.join(names)}", *self._restrictions(names))
+            yield _step("restrictions", refusal, f"refused by {', '.join(names)}", *self._entries(names))
             return
         here = [entry.restriction.name for entry in self._policy.entries_at(self._door, self._path)]
         says = f"satisfied: {', '.join(here)}" if here else "none for this method and listener"
         if would := found.reported.refusing(caller):
             says = f"{', '.join(would)} would refuse it (mode: {Mode.REPORT})"
-        yield _step("restrictions", None, says, *self._restrictions(here))
+        yield _step("restrictions", None, says, *self._entries(here))
 
     def _unknown(self) -> str:
         service, known = service_of(self._path), self._policy.contracts
@@ -205,28 +205,29 @@ class _Explainer:
         number = [each.name for each in config.listeners].index(self._door)
         return self._places("listeners", number, "client_types")
 
+    def _entries(self, names: Sequence[str]) -> list[Place]:
+        found = [entry for entry in self._policy.entries if entry.restriction.name in names]
+        return [place_of_entry(self._policy, entry) for entry in found]
+
     def _grants_file(self) -> list[Place]:
         config = self._policy.config
         if config and config.grants:
             return [Place(str(config.grants), 1)]
         return []
 
-    def _rule_places(self) -> list[Place]:
-        config, service = self._policy.config, service_of(self._path)
-        if config and config.grants:
-            lines = YamlLines(config.grants)
-            if line := lines.line_of_value(self._path):
-                return [Place(str(config.grants), line)]
-        place = place_of_rule(self._policy.contracts.declared[service], self._path)
-        return [place] if place else []
 
-    def _restrictions(self, names: Sequence[str]) -> list[Place]:
-        file = self._policy.config.restrictions if self._policy.config else None
-        if file is None:
-            return []
-        lines = YamlLines(file)
-        numbers = [entry.number for entry in self._policy.entries if entry.restriction.name in names]
-        return [Place(str(file), lines.line("restrictions", number)) for number in numbers]
+def places_of_rule(policy: Policy, path: str) -> Sequence[Place]:
+    """Return where the rule of a method stands: in grants, or in its contract."""
+    if policy.config and (grants := policy.config.grants) and (line := YamlLines(grants).line_of_value(path)):
+        return [Place(str(grants), line)]
+    place = place_of_rule(policy.contracts.declared[service_of(path)], path)
+    return [place] if place else []
+
+
+def place_of_entry(policy: Policy, entry: Entry) -> Place:
+    """Return where a restriction stands."""
+    file = policy.config.restrictions if policy.config else None
+    return Place(str(file), YamlLines(file).line("restrictions", entry.number)) if file else Place("restrictions")
 
 
 def _told(rule: MethodRule) -> str:

@@ -1,5 +1,6 @@
 """The policy as files say it, whole and without a running mesh: contracts, grants, configuration, restrictions."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from gateway.config import GatewayConfig
 from gateway.contracts import Contracts, read_contracts
 from gateway.errors import MissingToken
+from gateway.limits import Limits
 from gateway.narrowing import Narrowings, Restricted, Restrictions
 from gateway.policy import Route, compile_routes, restrictable
 from gateway.restrictions import Restriction, compile_restrictions, read_restrictions
@@ -79,6 +81,7 @@ def read_policy(file: Path) -> Policy:
     config = load(file, GatewayConfig)
     contracts = read_contracts(config)
     routes = compile_routes(config, contracts.methods)
+    Limits(config.limits, routes, time.monotonic)  # checks what it is given
     rules, doors = restrictable(config, routes)
     if (found := config.restrictions) is None:
         return Policy(contracts, routes, doors, file=file, config=config)

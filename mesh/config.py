@@ -103,4 +103,4 @@ def load(path: Path, kind: type[C]) -> C:
         content = yaml.load(path.read_text(), _Loader)  # noqa: S506 - a safe one
         return msgspec.convert(content, kind, dec_hook=decode)
     except (OSError, yaml.YAMLError, msgspec.ValidationError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from error  # YAML's are of several lines

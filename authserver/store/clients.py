@@ -152,6 +152,12 @@ def count_clients(connection: Connection, platform_id: str) -> int:
     return connection.execute(_COUNT, {"platform": platform_id}).scalar_one()
 
 
+def scopes_in_use(connection: Connection) -> set[tuple[ClientType, frozenset[str]]]:
+    """Return the scopes that clients may have, each set once, with the type of such clients."""
+    rows = connection.execute(select(clients.c.client_type, clients.c.scope).distinct())
+    return {(ClientType(client_type), parse_scope(scope)) for client_type, scope in rows}
+
+
 def add_clients(connection: Connection, added: Sequence[Client]) -> None:
     """Add clients and their secrets. Their platforms and their partners must be there."""
     connection.execute(_INSERT, [_client_row(client) for client in added])

@@ -4,10 +4,16 @@ import difflib
 from collections.abc import Iterable
 
 
-def similar(name: str, known: Iterable[str]) -> str | None:
+def similar(name: str, known: Iterable[str], cutoff: float = 0.75) -> str | None:
     """Return the known name that somebody may have meant who wrote another; None if none is like it.
 
     Of two methods of one service, only the method's own name is compared: what they share makes all of them alike.
+
+    Args:
+        name: What was written.
+        known: What could have been.
+        cutoff: How like a name must be, from 0 to 1.
+
     """
     known = list(known)
     if name in known:
@@ -18,7 +24,7 @@ def similar(name: str, known: Iterable[str]) -> str | None:
         tails = [each.rpartition("/")[2] for each in same]
         found = difflib.get_close_matches(tail, tails, n=1, cutoff=0.6)
         return f"{head}/{found[0]}" if found else None
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.75)), None)
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=cutoff)), None)
 
 
 def advice(name: str, known: Iterable[str]) -> str:

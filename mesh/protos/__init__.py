@@ -1,0 +1,1 @@
+"""Source text of contracts, made from their compiled form."""
