@@ -101,10 +101,10 @@ def _open_backend(backend: BackendConfig, routes: Mapping[str, Route]) -> grpc.a
     return open_channel(backend.channel, service_config=service_config(methods, health_checked=backend.health_checked))
 
 
-async def _report(servers: Sequence[Server], connected: bool) -> None:  # noqa: FBT001 - as the watch calls it
+def _report(servers: Sequence[Server], connected: bool) -> None:  # noqa: FBT001 - as the watch calls it
     """Tell health checks whether revocations are heard."""
     for server in servers:
-        await server.report(REVOCATIONS, serving=connected)
+        server.report(REVOCATIONS, serving=connected)
 
 
 async def _stop_all(servers: Sequence[Server]) -> None:

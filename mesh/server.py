@@ -7,10 +7,11 @@ from typing import Any
 
 import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from mesh import tls
 from mesh.config import ConfigError, ServerConfig
+from mesh.health import HealthServicer
 from mesh.interceptors.access_log import AccessLogInterceptor
 from mesh.interceptors.errors import ErrorInterceptor
 from mesh.interceptors.messages import MessageInterceptor
@@ -81,7 +82,7 @@ class Server:
         """
         self._drain_seconds = config.drain_seconds
         self._lame_duck_seconds = config.lame_duck_seconds
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer()
         self._names = [service.name for service in services]
         self._server = grpc.aio.server(
             # Messages are read last: what is wrong with them is for those who may call the method.
@@ -103,16 +104,15 @@ class Server:
         """Answer calls, and say so to health checks."""
         await self._server.start()
         for name in ("", *self._names):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            self._health.set(name, serving=True)
 
-    async def report(self, name: str, *, serving: bool) -> None:
+    def report(self, name: str, *, serving: bool) -> None:
         """Tell health checks that ask for a name, other than a service's, how it stands with what is called so."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        await self._health.set(name, status)
+        self._health.set(name, serving=serving)
 
     async def stop(self) -> None:
         """Tell health checks, take no new calls, and let those under way end, each within the time configured."""
-        await self._health.enter_graceful_shutdown()
+        self._health.end()
         if self._lame_duck_seconds:
             stop_listening(self.port)
             await asyncio.sleep(self._lame_duck_seconds)

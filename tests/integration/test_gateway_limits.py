@@ -29,6 +29,7 @@ from tests.unit.gateway.front import (
 from tests.unit.gateway.stream_front import BOTH, DOWN, StreamFront, stream_front
 
 HEALTH = "/grpc.health.v1.Health"
+SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 BEARER = (b"authorization", b"Bearer sat_partner")
 A_MINUTE = RateConfig(per_second=1 / 60, burst=2)
 
@@ -252,6 +253,23 @@ def test_a_call_counts_until_its_answer_has_gone_out(folder: Path) -> None:
                 await until(lambda: is_full(front, PUBLIC_METHOD))
                 assert await is_full(front, PUBLIC_METHOD)
             await until(lambda: answers(front, PUBLIC_METHOD))
+
+    asyncio.run(story())
+
+
+def test_a_health_watch_that_is_not_read_keeps_neither_others_nor_the_stop_waiting(folder: Path) -> None:
+    async def story() -> None:
+        # Of a kind there may be 2 here, so it is known when the other watch has come, too.
+        watched, doors = f"{HEALTH}/Watch", (listener(folder, max_concurrent_calls=8, drain_seconds=0.1),)
+        async with gateway_front(folder, listeners=doors) as front:
+            watch = front.channel.unary_stream(watched)(b"", timeout=PATIENCE_SECONDS)
+            assert await watch.read() == SERVING
+            ca, port = folder / "public.pem", front.servers[0].port
+            async with raw_http2.never_reading(port, ca, watched, raw_http2.grpc_message(b""), calls=1):
+                await until(lambda: is_full(front, watched))
+                stopping = asyncio.create_task(front.servers[0].stop())
+                assert await watch.read() == NOT_SERVING
+                await asyncio.wait_for(stopping, PATIENCE_SECONDS)
 
     asyncio.run(story())
 
