@@ -218,7 +218,7 @@ def test_a_caller_who_gives_up_takes_the_answer_from_nobody(play: Play) -> None:
     play(story)
 
 
-def test_when_all_callers_give_up_the_next_one_is_answered(play: Play) -> None:
+def test_when_all_callers_give_up_the_next_one_asks_anew(play: Play) -> None:
     async def story(world: World) -> None:
         calls = await begin(world, 3)
         for call in calls:
@@ -226,7 +226,7 @@ def test_when_all_callers_give_up_the_next_one_is_answered(play: Play) -> None:
         await all_done(calls)
         world.auth.open.set()
         await world.exchange.exchange("sat_a", AUDIENCE)
-        assert len(world.auth.requests) == 1
+        assert len(world.auth.requests) == 2
 
     play(story)
 
