@@ -59,6 +59,8 @@ def _handler(route: Route, channel: grpc.aio.Channel, timeout_seconds: float) ->
 def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
     async def forward(_requests: object, context: Context) -> bytes:
         request = await only_message(context, timeout_seconds)
+        if exchanged := current_exchange():
+            exchanged.require_lasting(asyncio.get_running_loop().time())
         remaining = context.time_remaining()
         timeout = timeout_seconds if remaining is None else min(remaining, timeout_seconds)
         call = opens(request, metadata=_metadata(context), timeout=timeout)

@@ -18,7 +18,7 @@ from gateway.server import running
 from mesh.error_info import read_error_info
 from tests.tcp_proxy import TcpProxy, proxied
 from tests.unit.gateway.fake_services import FakeAuthServer, Reply, Request, issue_certificates, partner_reply, started
-from tests.unit.gateway.front import TOKEN, Front, Status, gateway_config, listener, outcome
+from tests.unit.gateway.front import PARTNER_METHOD, TOKEN, Front, Status, gateway_config, listener, outcome
 from tests.unit.gateway.stream_front import StreamBackend
 
 WATCH = "/sekisho.payments.v1.PaymentService/WatchPayments"
@@ -180,11 +180,12 @@ def test_the_backend_hears_that_a_revoked_stream_has_ended(play: Play) -> None:
     play(story)
 
 
-def test_a_stream_does_not_open_if_its_token_is_revoked_between_admission_and_opening(play: Play) -> None:
+@pytest.mark.parametrize("method", [WATCH, PARTNER_METHOD])
+def test_a_call_reaches_no_backend_if_its_token_is_revoked_before_its_message_comes(play: Play, method: str) -> None:
     async def story(it: Scene) -> None:
         it.auth.asked.clear()
         metadata = [("authorization", "Bearer sat_late")]
-        late = it.front.channel.stream_stream(WATCH)(metadata=metadata)  # as one message on the wire, but not yet
+        late = it.front.channel.stream_stream(method)(metadata=metadata)  # as one message on the wire, but not yet
         await it.auth.asked.wait()
         assert await it.call("sat_late") == OK  # so that exchange has come in
         opened = len(it.backend.calls)
