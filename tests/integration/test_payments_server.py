@@ -446,7 +446,7 @@ def test_a_caller_without_a_certificate_does_not_get_a_connection(folder: Path, 
     with open_sync_channel(config) as channel:
         stub = payment_service_pb2_grpc.PaymentServiceStub(channel)
         with pytest.raises(grpc.RpcError) as caught:
-            stub.ListPayments(request, metadata=as_caller(PARTNER), timeout=10)
+            stub.ListPayments(request, metadata=as_caller(PARTNER), timeout=30)
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 

@@ -445,7 +445,7 @@ def test_a_watch_ends_at_its_deadline(serve: Serve) -> None:
         async with serve() as service:
             await service.create()
             before = asyncio.all_tasks()
-            watch = service.watch(timeout=1.0)
+            watch = service.watch(timeout=3.0)
             await read(watch, 1)
             assert (await refusal(watch))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
             await tasks_end(before)
