@@ -440,7 +440,7 @@ def test_only_the_gateway_calls_payments(folder: Path, grpc_server: int) -> None
 
 def test_a_caller_without_a_certificate_does_not_get_a_connection(folder: Path, grpc_server: int) -> None:
     config = ChannelConfig(
-        target=f"localhost:{grpc_server}", ca=folder / "ca.pem", server_name=tls.dns_name("payments")
+        target=f"127.0.0.1:{grpc_server}", ca=folder / "ca.pem", server_name=tls.dns_name("payments")
     )
     request = payment_service_pb2.ListPaymentsRequest()
     with open_sync_channel(config) as channel:

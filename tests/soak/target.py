@@ -156,7 +156,7 @@ async def target(folder: Path, log: Path, **settings: Any) -> AsyncIterator[Targ
     async with started(auth), started(backend), _gateway(log, gateway_config(auth, backend, **settings)) as process:
         port = (await _answer(process, b""))["port"]
         ca = folder / "public.pem"
-        async with open_channel(ChannelConfig(target=f"localhost:{port}", ca=ca)) as channel:
+        async with open_channel(ChannelConfig(target=f"127.0.0.1:{port}", ca=ca)) as channel:
             await _heard(channel)
             neighbour = Neighbour(channel)
             calling = asyncio.create_task(neighbour.call_on())

@@ -16,6 +16,7 @@ from tests.unit.gateway.fake_services import Reply, Request, partner_reply, priv
 Play = Callable[..., None]
 AUDIENCE = "payments"
 CALLERS = 50
+PATIENCE_SECONDS = 20.0
 
 
 async def all_done(calls: list[asyncio.Task[Exchanged]]) -> list[Exchanged | BaseException]:
@@ -285,7 +286,7 @@ def test_an_auth_server_that_hangs_is_given_up(play: Play, monkeypatch: pytest.M
         with monkeypatch.context() as patched:
             patched.setattr("gateway.exchange._TIMEOUT_SECONDS", 0.3)
             with pytest.raises(AuthServerUnavailable):
-                await world.exchange.exchange("sat_a", AUDIENCE)
+                await asyncio.wait_for(world.exchange.exchange("sat_a", AUDIENCE), PATIENCE_SECONDS)
         world.auth.open.set()
         await world.exchange.exchange("sat_a", AUDIENCE)
 
