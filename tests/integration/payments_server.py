@@ -17,7 +17,7 @@ from mesh import tls
 from mesh.access.descriptors import own_contracts
 from mesh.access.rules import Caller, ClientType
 from mesh.config import ChannelConfig, ServerConfig
-from mesh.interceptors.errors import DETAILS_KEY
+from mesh.error_info import DETAILS_KEY
 from mesh.interceptors.wrapping import Context
 from mesh.pki import create_authority, issue_workload
 from mesh.private_tokens import TYP, claims_of

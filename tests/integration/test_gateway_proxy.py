@@ -10,7 +10,6 @@ from typing import Any
 
 import grpc
 import pytest
-import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status as RichStatus
@@ -21,6 +20,7 @@ from mesh import pki
 from mesh.access.rules import ClientType
 from mesh.config import ConfigError
 from mesh.error_info import DETAILS_KEY
+from mesh.logging import in_context
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import (
     Answer,
@@ -257,7 +257,7 @@ def test_an_exchange_carries_the_request_id_of_its_call_and_nothing_else_of_it(p
 
 def test_each_call_is_logged_once_with_who_called_and_how_it_ended(play: Play) -> None:
     async def story(front: Front) -> None:
-        with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        with capture_logs([in_context]) as lines:
             await front.call(metadata=[("x-request-id", "passes")])
             await outcome(front.call(method=MASTER_METHOD, metadata=[("x-request-id", "refused")]))
             await outcome(front.call(method="/no.Such/Method", token=None, metadata=[("x-request-id", "unknown")]))

@@ -18,7 +18,7 @@ from sqlalchemy import insert, update
 import payments.server
 from mesh import tls
 from mesh.database import Database
-from mesh.interceptors.errors import DETAILS_KEY
+from mesh.error_info import DETAILS_KEY
 from mesh.migrations import upgrade
 from payments.payment_states import Payment
 from payments.servicers.watches import Watches
