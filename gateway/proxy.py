@@ -51,8 +51,10 @@ class Proxy(grpc.GenericRpcHandler):
 
 def _handler(route: Route, channel: grpc.aio.Channel, timeout_seconds: float) -> Handler:
     method = route.method
-    if method.client_streaming:  # the answers of both kinds look the same on the wire, and the ends count them
-        return grpc.stream_stream_rpc_method_handler(_stream_stream(channel.stream_stream(method.path)))
+    if method.client_streaming:  # the answers of both kinds look the same on the wire
+        return grpc.stream_stream_rpc_method_handler(
+            _stream_stream(channel.stream_stream(method.path), server_streaming=method.server_streaming)
+        )
     if method.server_streaming:
         return grpc.stream_stream_rpc_method_handler(_unary_stream(channel.unary_stream(method.path), timeout_seconds))
     return grpc.stream_unary_rpc_method_handler(_unary_unary(channel.unary_unary(method.path), timeout_seconds))
@@ -85,11 +87,11 @@ def _unary_stream(opens: _Open, timeout_seconds: float) -> _Forward:
     return forward
 
 
-def _stream_stream(opens: _Open) -> _Forward:
+def _stream_stream(opens: _Open, *, server_streaming: bool) -> _Forward:
     async def forward(_requests: object, context: Context) -> None:
         record = current_call()
         async with _open_stream(opens, record, context) as call, _pumping(record, context, call):
-            await _relay_responses(call, record, context)
+            await _relay_responses(call, record, context, only_one=not server_streaming)
 
     return forward
 
@@ -170,19 +172,26 @@ async def _relay_response(call: Any, context: Context) -> bytes:  # noqa: ANN401
     return response
 
 
-async def _relay_responses(call: Any, record: CallRecord, context: Context) -> None:  # noqa: ANN401 - as above
-    """Hand the backend's answers on as they come, each written before the next is read; end as the backend ends."""
+async def _relay_responses(call: Any, record: CallRecord, context: Context, *, only_one: bool = False) -> None:  # noqa: ANN401 - as above
+    """Hand the backend's answers on as they come, each written before the next is read; end as the backend ends.
+
+    If there is to be only one, no second is handed on: callers who read one would not even hear of the call's end.
+    """
     try:
         initial = await call.initial_metadata()
         # A call that has ended already had no headers, only trailers; clients retry such a one, so it stays like that.
         if initial or not call.done():
             await context.send_initial_metadata(tuple(initial or ()))
         while (message := await call.read()) is not grpc.aio.EOF:
+            if only_one and record.response_messages:
+                raise BackendFault("the service gave more than one answer")
             await context.write(message)
             record.response_messages += 1
             record.response_bytes += len(message)
     except grpc.aio.AioRpcError as error:
         await _relay_error(error, context)
+    if only_one and not record.response_messages:
+        raise BackendFault("the service gave no answer")
     context.set_trailing_metadata(tuple(await call.trailing_metadata()))
 
 

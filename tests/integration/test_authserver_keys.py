@@ -28,7 +28,7 @@ from sekisho.auth.v1 import revocation_service_pb2 as revocation_pb
 from tests.integration.auth_replicas import Replica, two
 from tests.unit.authserver.hostile_tokens import HOSTILE
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 @pytest.fixture(scope="module")

@@ -28,7 +28,7 @@ from tests.databases import back_up
 from tests.integration.auth_replicas import is_exchanged
 from tests.mesh import sekisho
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 ON_ANY_DATABASE = pytest.mark.parametrize("home", ["sqlite"], indirect=True)
 
 

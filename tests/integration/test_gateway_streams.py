@@ -757,6 +757,15 @@ def test_garbage_from_a_backend_ends_the_stream(folder: Path, method: Method, fr
     asyncio.run(story())
 
 
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_backend_that_does_not_give_the_one_answer_is_at_fault(play: Play, count: int) -> None:
+    async def story(front: StreamFront) -> None:
+        call = front.call(UP, iter([b"hello"] * count))
+        assert await end_of(call) == (Status.INTERNAL, "BACKEND_FAULT")
+
+    play(story)
+
+
 # -- Life of the gateway
 
 

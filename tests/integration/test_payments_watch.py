@@ -38,7 +38,7 @@ from tests.integration.payments_server import (
 )
 from tests.unit.payments.payments_world import World, yen
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60.0
 FOREVER_MS = 10**14
 
 Call: TypeAlias = Any  # grpc.aio's, generic to type checkers only

@@ -51,7 +51,7 @@ Shop = shop_service_pb2.Shop
 Order = order_service_pb2.Order
 CreateChannel = Callable[..., grpc.Channel]
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60.0
 YEN_500 = Money(currency_code="JPY", minor_units=500)
 
 

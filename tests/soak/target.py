@@ -20,7 +20,7 @@ from sekisho.auth.v1 import token_service_pb2 as token_pb  # noqa: F401 - regist
 from tests.unit.gateway.fake_services import FakeAuthServer, MtlsServer, started
 from tests.unit.gateway.front import PARTNER_METHOD, PUBLIC_METHOD, gateway_config
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 WATCH_METHOD = "/sekisho.payments.v1.PaymentService/WatchPayments"
 HEALTH_METHOD = "/grpc.health.v1.Health/Check"
 

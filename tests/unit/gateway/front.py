@@ -24,7 +24,7 @@ MASTER_METHOD = "/sekisho.auth.v1.ClientRegistrationService/RegisterClient"
 PUBLIC_METHOD = "/sekisho.auth.v1.TokenService/IssueToken"
 INTERNAL_METHOD = "/sekisho.auth.v1.ExchangeService/ExchangeToken"
 TOKEN = "sat_partner"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 Status = grpc.StatusCode
 

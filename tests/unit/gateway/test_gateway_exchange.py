@@ -16,7 +16,7 @@ from tests.unit.gateway.fake_services import Reply, Request, partner_reply, priv
 Play = Callable[..., None]
 AUDIENCE = "payments"
 CALLERS = 50
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 
 async def all_done(calls: list[asyncio.Task[Exchanged]]) -> list[Exchanged | BaseException]:

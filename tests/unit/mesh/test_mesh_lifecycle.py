@@ -12,7 +12,7 @@ import pytest
 
 from mesh.lifecycle import forever, working
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60.0
 SERVICE = """
 import asyncio, sys, time
 from contextlib import asynccontextmanager

@@ -20,7 +20,7 @@ from mesh.server import Server
 from mesh.tls import dns_name
 from tests.unit.mesh.echo_servers import ECHO, UNARY, echo_server, server_config, started, unary
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 Lines = list[MutableMapping[str, Any]]
 
