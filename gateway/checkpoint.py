@@ -1,10 +1,7 @@
 """The steps of one decision. Knows no transport: a method, a door and metadata in; a private token or a refusal out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import TypeAlias
-
-import structlog
 
 from gateway.errors import MalformedAuthorization, MissingToken
 from gateway.exchange import TokenExchange
@@ -13,10 +10,9 @@ from gateway.limits import Call, Stranger
 from gateway.policy import Route
 from mesh.access.decision import decide, require_reachable
 from mesh.access.rules import ClientType
+from mesh.call_record import Decision, Metadata, current_call
 from mesh.crash_points import crash_point
 from mesh.metadata import AUTHORIZATION, bearer_token
-
-Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 
 class Checkpoint:
@@ -56,21 +52,22 @@ class Checkpoint:
             InsufficientScope: If the token lacks a scope.
 
         """
+        record = current_call()
+        record.decision = Decision.REFUSED  # until it is admitted
         route = self._routes.get(path)
         rule = require_reachable(route.method.rule if route else None, admitted)
         call.arrive()
         if route is None or rule.public:
             call.begin(Stranger.PUBLIC)
+            record.decision = Decision.ALLOWED
             return None
         waiting = partial(call.begin, Stranger.EXCHANGE)
         exchanged = await self._exchange.exchange(_access_token(metadata), route.backend, waiting)
         caller = exchanged.caller
-        # Before the decision: the log is to say who was refused, too.
-        structlog.contextvars.bind_contextvars(
-            client_id=caller.client_id, client_type=caller.client_type, partner_id=caller.partner_id
-        )
+        record.name_client(caller)  # before the decision: the log is to say who was refused, too
         decide(rule, admitted, caller)
         call.identify(caller, path, streaming=route.method.client_streaming or route.method.server_streaming)
+        record.decision = Decision.ALLOWED
         crash_point("gateway", path, "forward")
         return exchanged
 

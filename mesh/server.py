@@ -10,20 +10,14 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from grpc_health.v1 import health_pb2_grpc
 
 from mesh import tls
+from mesh.call_record import Observer
 from mesh.config import ConfigError, ServerConfig
 from mesh.health import HealthServicer
-from mesh.interceptors.access_log import AccessLogInterceptor
-from mesh.interceptors.errors import ErrorInterceptor
+from mesh.interceptors.calls import CallInterceptor
 from mesh.interceptors.messages import MessageInterceptor
-from mesh.interceptors.request_id import RequestIdInterceptor
+from mesh.interceptors.wrapping import Interceptor, Interceptors
 from mesh.listening import stop_listening
 from mesh.reflection import ReflectionHandler
-
-_OUTER_INTERCEPTORS = (
-    RequestIdInterceptor(),  # first: whatever is logged inside carries the id
-    AccessLogInterceptor(),  # sees the status that goes out, refusals included
-    ErrorInterceptor(),  # makes that status of whatever the rest raises
-)
 
 # Where anyone may connect.
 _FROM_OUTSIDE = (
@@ -55,9 +49,10 @@ class Server:
     Args:
         config: Where and how to listen.
         services: What to serve.
-        interceptors: What stands between the error translation, which every server has, and the handlers; the first
-            is the outermost.
+        interceptors: What stands between the calls' record, which every server keeps, and the handlers; the first is
+            the outermost.
         reflected: The full names of the services to be described, each with the contracts that declare it.
+        observers: Are told of each call that has ended.
         fallback: Handles the methods that no service does.
         counted: Whether an interceptor keeps the calls at once within their limit, and says why it refuses one. gRPC's
             own limit, which says nothing, then is twice as high, so that refusals have room.
@@ -68,9 +63,10 @@ class Server:
         self,
         config: ServerConfig,
         services: Sequence[Service],
-        interceptors: Sequence[grpc.aio.ServerInterceptor],
+        interceptors: Sequence[Interceptor],
         *,
         reflected: Mapping[str, FileDescriptorSet],
+        observers: Sequence[Observer] = (),
         fallback: grpc.GenericRpcHandler | None = None,
         counted: bool = False,
     ) -> None:
@@ -84,9 +80,10 @@ class Server:
         self._lame_duck_seconds = config.lame_duck_seconds
         self._health = HealthServicer()
         self._names = [service.name for service in services]
+        calls = CallInterceptor(observers, with_workloads=config.client_ca is not None)
         self._server = grpc.aio.server(
             # Messages are read last: what is wrong with them is for those who may call the method.
-            interceptors=[*_OUTER_INTERCEPTORS, *interceptors, MessageInterceptor()],
+            interceptors=[Interceptors([calls, *interceptors, MessageInterceptor()])],
             options=_options(config),
             maximum_concurrent_rpcs=config.max_concurrent_calls * (2 if counted else 1),
         )

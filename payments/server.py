@@ -12,6 +12,7 @@ from mesh.config import ConfigError
 from mesh.database import Database
 from mesh.interceptors.peers import PeerInterceptor
 from mesh.interceptors.private_token import PrivateTokenInterceptor
+from mesh.interceptors.wrapping import Interceptor
 from mesh.lifecycle import forever
 from mesh.migrations import require_current
 from mesh.private_tokens import PrivateTokenVerifier
@@ -69,7 +70,7 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
         )  # the rest is for calls that end by themselves
         services = _services(config, database, watches)
         names = [service.name for service in services]
-        interceptors = [
+        interceptors: list[Interceptor] = [
             PeerInterceptor(PEERS, names),  # first: other workloads learn nothing about tokens
             PrivateTokenInterceptor(read_methods(contracts), verifier),
         ]
