@@ -279,8 +279,9 @@ def test_a_health_watch_that_is_not_read_keeps_neither_others_nor_the_stop_waiti
             watch = front.channel.unary_stream(watched)(b"", timeout=PATIENCE_SECONDS)
             assert await watch.read() == SERVING
             ca, port = folder / "public.pem", front.servers[0].port
-            async with raw_http2.never_reading(port, ca, watched, raw_http2.grpc_message(b""), calls=1):
-                await until(lambda: is_full(front, watched))
+            never_reading = partial(raw_http2.never_reading, port, ca, watched, raw_http2.grpc_message(b""), calls=1)
+            async with AsyncExitStack() as stack:
+                await full(front, watched, lambda: stack.enter_async_context(never_reading()))
                 stopping = asyncio.create_task(front.servers[0].stop())
                 assert await watch.read() == NOT_SERVING
                 await asyncio.wait_for(stopping, PATIENCE_SECONDS)
