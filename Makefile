@@ -44,11 +44,13 @@ bench: $(VENV)/dev.stamp ## Measure, each figure beside its baseline in the same
 	@$(BIN)/python -m bench
 
 MINUTES ?= 5
+# Stories of random steps, each compared with a model.
+MODELS := tests/unit/authserver/test_authserver_model.py tests/unit/payments/test_payments_model.py
 
 .PHONY: fuzz
 fuzz: $(VENV)/dev.stamp ## Send nonsense to all that strangers reach, for 5 minutes or as many as MINUTES=…
 	@temp=$$(mktemp -d) && trap 'rm -rf "$$temp"' EXIT && \
-		FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest tests/fuzz --quiet --tb short --basetemp "$$temp/tests"
+		FUZZ_MINUTES=$(MINUTES) $(BIN)/pytest tests/fuzz $(MODELS) --quiet --tb short --basetemp "$$temp/tests"
 
 .PHONY: soak
 soak: $(VENV)/dev.stamp ## Have good clients and hostile peers at the gateway, for 5 minutes or as many as MINUTES=…

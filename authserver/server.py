@@ -42,6 +42,7 @@ from mesh.interceptors.peers import ANY_WORKLOAD, PeerInterceptor
 from mesh.interceptors.private_token import PrivateTokenInterceptor
 from mesh.lifecycle import working
 from mesh.private_tokens import PrivateTokenVerifier
+from mesh.reflection import ReflectionHandler
 from mesh.sealing import SealBroken
 from mesh.server import Server, Service
 from mesh.signed_jwt import JwtRejected, public_keys
@@ -95,7 +96,7 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
             config.server,
             services,
             [PeerInterceptor(_PEERS, names), PrivateTokenInterceptor(read_methods(contracts), verifier)],
-            reflected=dict.fromkeys(names, contracts),
+            reflection=ReflectionHandler(dict.fromkeys(names, contracts)),
         )
         await feed.follow()
         await key_ring.reload()  # what has changed since they were loaded, the feed does not tell

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from bench import (
     auth_rows,
     gateway_memory_rows,
+    gateway_reload_rows,
     gateway_rows,
     gateway_scale_rows,
     payments_rows,
@@ -28,6 +29,7 @@ MEASUREMENTS: dict[str, _Measurement] = {
     "gateway.stream": gateway_rows.stream,
     "gateway.rules": gateway_scale_rows.rules,
     "gateway.tokens": gateway_scale_rows.tokens,
+    "gateway.reload": gateway_reload_rows.reload,
     "gateway.idle": gateway_memory_rows.idle_streams,
     "gateway.cache": gateway_memory_rows.many_tokens,
     "auth.token": auth_rows.token,

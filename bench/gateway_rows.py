@@ -3,6 +3,7 @@
 import statistics
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -86,17 +87,18 @@ async def stream(scale: Scale) -> list[Row]:
 
 
 @asynccontextmanager
-async def proxies() -> AsyncIterator[tuple[Server, Server, load.Metadata]]:
-    """Run gateway and bare proxy before one backend; yield both, and the metadata that opens the gateway."""
+async def proxies(restrictions: Path | None = None) -> AsyncIterator[tuple[Server, Server, load.Metadata]]:
+    """Run gateway, with restrictions or none, and bare proxy before one backend; yield both, and what opens it."""
     async with fleet() as processes:
         settings = config.load(processes.home.config("gateway"), GatewayConfig)
+        restricted = processes.write_config("gateway", msgspec.structs.replace(settings, restrictions=restrictions))
         backend = next(backend for backend in settings.backends if backend.name == "payments").channel
         echo = config.load(processes.home.config("payments"), PaymentsConfig).server
         public = msgspec.structs.replace(settings.listeners[0].server, listen=free_address())
         await processes.start("authserver")
         await processes.start_bare("echo", BareConfig(server=echo))
         bare_pid = await processes.start_bare("proxy", BareConfig(server=public, backend=backend))
-        gateway_pid = await processes.start("gateway")
+        gateway_pid = await processes.start("gateway", restricted)
         for inner in (settings.auth, backend):
             await processes.connect(inner)
         gateway, bare = [

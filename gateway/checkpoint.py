@@ -1,10 +1,7 @@
 """The steps of one decision. Knows no transport: a method, a door and metadata in; a private token or a refusal out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import partial
-from typing import TypeAlias
-
-import structlog
 
 from gateway.errors import MalformedAuthorization, MissingToken
 from gateway.exchange import TokenExchange
@@ -14,11 +11,10 @@ from gateway.policy import Route
 from gateway.restrictions_in_force import RestrictionsAtDoor
 from mesh.access.decision import decide, require_reachable
 from mesh.access.rules import Caller, ClientType
+from mesh.call_record import Decision, Metadata, current_call
 from mesh.crash_points import crash_point
 from mesh.errors import ServiceError
 from mesh.metadata import AUTHORIZATION, bearer_token
-
-Metadata: TypeAlias = Iterable[tuple[str, str | bytes]]
 
 
 class Checkpoint:
@@ -66,6 +62,8 @@ class Checkpoint:
             Restricted: If the operator restricts the method for now.
 
         """
+        record = current_call()
+        record.decision = Decision.REFUSED  # until it is admitted
         route = self._routes.get(path)
         rule = require_reachable(route.method.rule if route else None, admitted)
         call.arrive()
@@ -73,15 +71,17 @@ class Checkpoint:
             if self._restrictions:
                 self._restrictions.judge(path, None)
             call.begin(Stranger.PUBLIC)
+            record.decision = Decision.ALLOWED
             return None
         waiting = partial(call.begin, Stranger.EXCHANGE)
         exchanged = await self._exchange.exchange(_access_token(metadata), route.backend, waiting)
         caller = exchanged.caller
-        _tell_log(caller)  # before the decision: it is to say who was refused, too
+        record.name_client(caller)  # before the decision: the log is to say who was refused, too
         decide(rule, admitted, caller)
         if self._restrictions:
             self._restrictions.judge(path, caller)
         call.identify(caller, path, streaming=route.method.client_streaming or route.method.server_streaming)
+        record.decision = Decision.ALLOWED
         crash_point("gateway", path, "forward")
         return exchanged
 
@@ -104,7 +104,7 @@ class Checkpoint:
         token = _access_token(metadata)
         backend = next(iter(self._routes.values())).backend  # any: only its holder is asked for
         exchanged = await self._exchange.exchange(token, backend, partial(call.begin, Stranger.EXCHANGE))
-        _tell_log(exchanged.caller)
+        current_call().name_client(exchanged.caller)
         call.identify(exchanged.caller, path, streaming=True)
         return exchanged
 
@@ -128,12 +128,6 @@ class Checkpoint:
         except ServiceError:
             return False
         return self._restrictions is None or not self._restrictions.refuse(path, None if rule.public else caller)
-
-
-def _tell_log(caller: Caller) -> None:
-    structlog.contextvars.bind_contextvars(
-        client_id=caller.client_id, client_type=caller.client_type, partner_id=caller.partner_id
-    )
 
 
 def _access_token(metadata: Metadata) -> str:

@@ -79,7 +79,7 @@ class AuthServerUnavailable(ServiceError):
 
 
 class BackendFault(ServiceError):
-    """The service behind the gateway said that all is well, and gave no answer."""
+    """The service behind the gateway gave no answer though it said that all is well, or gave two where one is due."""
 
     code = Code.INTERNAL
 

@@ -11,6 +11,7 @@ from gateway.exchange_cache import ExchangeCache, Exchanged, Key
 from mesh import request_id
 from mesh.access.descriptors import client_type_of
 from mesh.access.rules import Caller
+from mesh.call_record import current_call
 from mesh.single_flight import SingleFlight
 from sekisho.auth.v1 import exchange_service_pb2 as pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc
@@ -68,7 +69,11 @@ class TokenExchange:
             return exchanged
         if before_waiting:
             before_waiting()
-        return await self._flights.do(key, lambda: self._fetch(key, access_token))
+        start = self._clock()
+        try:
+            return await self._flights.do(key, lambda: self._fetch(key, access_token))
+        finally:
+            current_call().exchange_seconds = self._clock() - start
 
     async def _fetch(self, key: Key, access_token: str) -> Exchanged:
         for _ in range(_ATTEMPTS):

@@ -72,6 +72,20 @@ class Exchanged:
     _ended: Callable[[], ServiceError] | None = field(default=None, init=False)
     _streams: set[asyncio.Timeout] | None = field(default=None, init=False)  # few have any
 
+    def require_lasting(self, now: float) -> None:
+        """Refuse what has come too late: callers may take their time with a message.
+
+        Raises:
+            TokenExpired: If the access token has expired.
+            TokenRevoked: If it was revoked.
+            RevocationsUnknown: If nobody can tell any more whether it is revoked.
+
+        """
+        if self._ended:
+            raise self._ended()
+        if now >= self.access_until:
+            raise _expired()
+
     @asynccontextmanager
     async def lasting(self) -> AsyncIterator[None]:
         """Let a stream last as long as its access token.

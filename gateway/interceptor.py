@@ -3,18 +3,18 @@
 import asyncio
 from contextlib import nullcontext
 from contextvars import ContextVar
-from functools import partial
 
 import grpc
 
-from gateway.checkpoint import Checkpoint, Metadata
+from gateway.checkpoint import Checkpoint
 from gateway.exchange_cache import Exchanged
 from gateway.limits import Call, Limits, Room, Stranger
 from gateway.only_message import reading_one
 from mesh.access.descriptors import service_of
 from mesh.access.rules import ClientType
+from mesh.call_record import current_call
 from mesh.infrastructure import INFRASTRUCTURE_SERVICES
-from mesh.interceptors.wrapping import Context, Continuation, Handler, Proceed, wrap
+from mesh.interceptors.wrapping import Context, Handler, Proceed, wrap
 from mesh.peers import network_at
 from mesh.reflection import REFLECTION_METHODS
 
@@ -32,7 +32,7 @@ def currently_shown() -> frozenset[str]:
     return _shown.get()
 
 
-class CheckpointInterceptor(grpc.aio.ServerInterceptor):
+class CheckpointInterceptor:
     """Asks the checkpoint about each call, before its first message is read.
 
     Health and reflection, which the gateway answers itself, are public; the latter shows more to those with a token.
@@ -61,43 +61,40 @@ class CheckpointInterceptor(grpc.aio.ServerInterceptor):
         self._admitted = admitted
         self._timeout_seconds = timeout_seconds
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
-        """Return a handler that judges the call first: only there grpc.aio tells where it came from."""
-        path = handler_call_details.method
-        metadata = handler_call_details.invocation_metadata or ()
-        handler = await continuation(handler_call_details)
+    def intercept(self, path: str, handler: Handler | None) -> Handler | None:
+        """Return a handler that judges the call first, also where there is none: nobody is to tell one from another."""
         if handler is not None and path in REFLECTION_METHODS:
-            return wrap(handler, partial(self._reflection, path, metadata))
+            return wrap(handler, self._reflection)
         if handler is not None and service_of(path) in INFRASTRUCTURE_SERVICES:
             return wrap(reading_one(handler, self._timeout_seconds), self._infrastructure)
 
-        async def judged(context: Context, proceed: Proceed) -> object:
-            call = self._call(context)
-            _exchanged.set(await self._checkpoint.admit(path, self._admitted, metadata, call))
+        async def judged(_context: Context, proceed: Proceed) -> object:
+            record = current_call()
+            call = self._call(record.address)
+            _exchanged.set(await self._checkpoint.admit(path, self._admitted, record.metadata, call))
             return await proceed()
 
         return wrap(handler or _NOTHING, judged)
 
-    async def _reflection(self, path: str, metadata: Metadata, context: Context, proceed: Proceed) -> object:
-        exchanged = await self._checkpoint.recognize(path, metadata, self._call(context))
+    async def _reflection(self, _context: Context, proceed: Proceed) -> object:
+        record = current_call()
+        exchanged = await self._checkpoint.recognize(record.method, record.metadata, self._call(record.address))
         _shown.set(self._checkpoint.methods_for(exchanged.caller if exchanged else None, self._admitted))
         async with exchanged.lasting() if exchanged else nullcontext():
             return await proceed()
 
-    async def _infrastructure(self, context: Context, proceed: Proceed) -> object:
-        call = self._call(context)
+    async def _infrastructure(self, _context: Context, proceed: Proceed) -> object:
+        call = self._call(current_call().address)
         call.arrive()
         call.begin(Stranger.INFRASTRUCTURE)
         return await proceed()
 
-    def _call(self, context: Context) -> Call:
+    def _call(self, address: str) -> Call:
         """Return the call for the limits; it ends with the task that grpc.aio handles it in.
 
         The handler may end long before: whoever does not read holds the call open until its answer has gone out.
         """
-        call = Call(self._limits, self._room, network_at(context.peer()))
+        call = Call(self._limits, self._room, network_at(address))
         if task := asyncio.current_task():
             task.add_done_callback(lambda _: call.end())
         return call

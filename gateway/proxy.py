@@ -1,6 +1,7 @@
 """Hands calls of all four kinds on to the backends, byte for byte: no message is ever parsed."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
 from typing import Any, NoReturn, TypeAlias
@@ -13,6 +14,7 @@ from gateway.interceptor import current_exchange
 from gateway.only_message import only_message
 from gateway.policy import Route
 from mesh import request_id
+from mesh.call_record import CallRecord, current_call
 from mesh.interceptors.wrapping import Context, Handler
 
 # What opens a call to a backend: a multi-callable of grpc.aio; the type of what it returns differs with the kind.
@@ -49,8 +51,10 @@ class Proxy(grpc.GenericRpcHandler):
 
 def _handler(route: Route, channel: grpc.aio.Channel, timeout_seconds: float) -> Handler:
     method = route.method
-    if method.client_streaming:  # the answers of both kinds look the same on the wire, and the ends count them
-        return grpc.stream_stream_rpc_method_handler(_stream_stream(channel.stream_stream(method.path)))
+    if method.client_streaming:  # the answers of both kinds look the same on the wire
+        return grpc.stream_stream_rpc_method_handler(
+            _stream_stream(channel.stream_stream(method.path), server_streaming=method.server_streaming)
+        )
     if method.server_streaming:
         return grpc.stream_stream_rpc_method_handler(_unary_stream(channel.unary_stream(method.path), timeout_seconds))
     return grpc.stream_unary_rpc_method_handler(_unary_unary(channel.unary_unary(method.path), timeout_seconds))
@@ -58,56 +62,74 @@ def _handler(route: Route, channel: grpc.aio.Channel, timeout_seconds: float) ->
 
 def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
     async def forward(_requests: object, context: Context) -> bytes:
-        request = await only_message(context, timeout_seconds)
+        record = current_call()
+        request = await _only_message(record, context, timeout_seconds)
+        if exchanged := current_exchange():
+            exchanged.require_lasting(asyncio.get_running_loop().time())
         remaining = context.time_remaining()
         timeout = timeout_seconds if remaining is None else min(remaining, timeout_seconds)
-        call = opens(request, metadata=_metadata(context), timeout=timeout)
-        return await _relay_response(call, context)
+        start = time.perf_counter()
+        try:
+            response = await _relay_response(opens(request, metadata=_metadata(record), timeout=timeout), context)
+        finally:
+            record.backend_seconds = time.perf_counter() - start
+        record.response_messages, record.response_bytes = 1, len(response)
+        return response
 
     return forward
 
 
 def _unary_stream(opens: _Open, timeout_seconds: float) -> _Forward:
     async def forward(_requests: object, context: Context) -> None:
-        request = await only_message(context, timeout_seconds)
-        async with _open_stream(opens, context, request) as call:
-            await _relay_responses(call, context)
+        record = current_call()
+        request = await _only_message(record, context, timeout_seconds)
+        async with _open_stream(opens, record, context, request) as call:
+            await _relay_responses(call, record, context)
 
     return forward
 
 
-def _stream_stream(opens: _Open) -> _Forward:
+def _stream_stream(opens: _Open, *, server_streaming: bool) -> _Forward:
     async def forward(_requests: object, context: Context) -> None:
-        async with _open_stream(opens, context) as call, _pumping(context, call):
-            await _relay_responses(call, context)
+        record = current_call()
+        async with _open_stream(opens, record, context) as call, _pumping(record, context, call):
+            await _relay_responses(call, record, context, only_one=not server_streaming)
 
     return forward
 
 
-def _metadata(context: Context) -> tuple[tuple[str, str | bytes], ...]:
+async def _only_message(record: CallRecord, context: Context, seconds: float) -> bytes:
+    request = await only_message(context, seconds)
+    record.request_messages, record.request_bytes = 1, len(request)
+    return request
+
+
+def _metadata(record: CallRecord) -> tuple[tuple[str, str | bytes], ...]:
     exchanged = current_exchange()
     private_token = None if exchanged is None else exchanged.private_token
-    metadata = forwarded_metadata(context.invocation_metadata() or (), private_token, context.peer())
+    metadata = forwarded_metadata(record.metadata, private_token, record.address)
     return (*metadata, *request_id.outgoing())
 
 
 @asynccontextmanager
-async def _open_stream(opens: _Open, context: Context, *request: bytes) -> AsyncIterator[Any]:
+async def _open_stream(opens: _Open, record: CallRecord, context: Context, *request: bytes) -> AsyncIterator[Any]:
     """Open a call to the backend, which ends with the caller's, however that ends, and both with the access token."""
     exchanged = current_exchange()
     async with exchanged.lasting() if exchanged else nullcontext():
-        call = opens(*request, metadata=_metadata(context), timeout=context.time_remaining())
+        start = time.perf_counter()
+        call = opens(*request, metadata=_metadata(record), timeout=context.time_remaining())
         try:
             yield call
         finally:
             call.cancel()  # does nothing to a call that has ended
+            record.backend_seconds = time.perf_counter() - start
 
 
 @asynccontextmanager
-async def _pumping(context: Context, call: Any) -> AsyncIterator[None]:  # noqa: ANN401 - as above
+async def _pumping(record: CallRecord, context: Context, call: Any) -> AsyncIterator[None]:  # noqa: ANN401 - as above
     """Hand the caller's messages on beside what happens in the context manager."""
     handler = asyncio.current_task()
-    task = asyncio.create_task(_pump(context, call, lambda: bool(handler and handler.cancelling())))
+    task = asyncio.create_task(_pump(record, context, call, lambda: bool(handler and handler.cancelling())))
     try:
         yield
     finally:
@@ -115,7 +137,7 @@ async def _pumping(context: Context, call: Any) -> AsyncIterator[None]:  # noqa:
         await asyncio.wait([task])
 
 
-async def _pump(context: Context, call: Any, cancelled: Callable[[], bool]) -> None:  # noqa: ANN401 - as above
+async def _pump(record: CallRecord, context: Context, call: Any, cancelled: Callable[[], bool]) -> None:  # noqa: ANN401 - as above
     """Hand the caller's messages on, and that there are no more.
 
     Each is written before the next is read, so a backend that reads slowly slows the caller down, not the gateway.
@@ -127,6 +149,8 @@ async def _pump(context: Context, call: Any, cancelled: Callable[[], bool]) -> N
         core = call._cython_call  # noqa: SLF001 - see above
         while (message := await context.read()) is not grpc.aio.EOF:
             await core.send_serialized_message(message)
+            record.request_messages += 1
+            record.request_bytes += len(message)
         # For grpc.aio a call that breaks off ends like one that is complete. The difference must not be lost: the
         # backend would take a part for the whole. Of a broken one, the handler hears before a second read returns.
         await context.read()
@@ -150,17 +174,26 @@ async def _relay_response(call: Any, context: Context) -> bytes:  # noqa: ANN401
     return response
 
 
-async def _relay_responses(call: Any, context: Context) -> None:  # noqa: ANN401 - as above
-    """Hand the backend's answers on as they come, each written before the next is read; end as the backend ends."""
+async def _relay_responses(call: Any, record: CallRecord, context: Context, *, only_one: bool = False) -> None:  # noqa: ANN401 - as above
+    """Hand the backend's answers on as they come, each written before the next is read; end as the backend ends.
+
+    If there is to be only one, no second is handed on: callers who read one would not even hear of the call's end.
+    """
     try:
         initial = await call.initial_metadata()
         # A call that has ended already had no headers, only trailers; clients retry such a one, so it stays like that.
         if initial or not call.done():
             await context.send_initial_metadata(tuple(initial or ()))
         while (message := await call.read()) is not grpc.aio.EOF:
+            if only_one and record.response_messages:
+                raise BackendFault("the service gave more than one answer")
             await context.write(message)
+            record.response_messages += 1
+            record.response_bytes += len(message)
     except grpc.aio.AioRpcError as error:
         await _relay_error(error, context)
+    if only_one and not record.response_messages:
+        raise BackendFault("the service gave no answer")
     context.set_trailing_metadata(tuple(await call.trailing_metadata()))
 
 

@@ -6,6 +6,7 @@ exhausts that process.
 
 import asyncio
 import hashlib
+import os
 import resource
 import sys
 from collections.abc import Mapping
@@ -90,6 +91,7 @@ def _answer(question: _Question) -> Answer:
 
 
 if __name__ == "__main__":
+    os.nice(5)  # calls come first
     resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))
     asked = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=_Question)
     sys.stdout.buffer.write(msgspec.msgpack.encode(_answer(asked)))

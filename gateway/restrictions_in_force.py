@@ -4,7 +4,7 @@ import asyncio
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import structlog
 from gateway.narrowing import Narrowings, Restricted, Restrictions
 from gateway.restriction_reader import read_apart
 from mesh.access.rules import Caller, ClientType, MethodRule
+from mesh.call_record import current_call
 from mesh.config import ConfigError
 from mesh.file_changes import FileChanges
 from mesh.lifecycle import forever, working
@@ -88,7 +89,7 @@ class RestrictionsInForce:
 
     @asynccontextmanager
     async def following(
-        self, report: Callable[[bool], Awaitable[None]], look_seconds: float = _LOOK_SECONDS
+        self, report: Callable[[bool], object], look_seconds: float = _LOOK_SECONDS
     ) -> AsyncIterator[None]:
         """Follow the file as long as the context lasts: read it when it has changed, and on SIGHUP.
 
@@ -100,7 +101,7 @@ class RestrictionsInForce:
         if self._file is None:
             yield
             return
-        await report(self.current)
+        report(self.current)
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGHUP, self._ask)
         try:
@@ -113,7 +114,7 @@ class RestrictionsInForce:
         self._stale = True
         self._wake.set()
 
-    async def _look(self, report: Callable[[bool], Awaitable[None]]) -> None:
+    async def _look(self, report: Callable[[bool], object]) -> None:
         """Load the file anew if it has changed, or somebody asked for it."""
         if not (self._changes.any() or self._stale):
             return
@@ -131,7 +132,7 @@ class RestrictionsInForce:
             self.current = True
             self.reloads_done += 1
             _log.info("restrictions reloaded", entries=self.entries, sha256=self.file_digest)
-        await report(self.current)
+        report(self.current)
 
 
 class RestrictionsAtDoor:
@@ -161,7 +162,7 @@ class RestrictionsAtDoor:
             raise Restricted("the method is restricted for now", restriction=names[0])
         if names := found.reported.refusing(caller):
             self._in_force.would_refuse.update(names)
-            structlog.contextvars.bind_contextvars(would_refuse=names)
+            current_call().would_refuse = names
 
     def refuse(self, path: str, caller: Caller | None) -> bool:
         """Say whether such a call would be refused, which counts nowhere."""

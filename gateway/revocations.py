@@ -1,7 +1,7 @@
 """Follows the auth server's feed of revocations, so that the exchange cache knows what holds."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import grpc
 import structlog
@@ -41,7 +41,7 @@ class RevocationWatch:
         channel: grpc.aio.Channel,
         cache: ExchangeCache,
         clock: Callable[[], float],
-        report: Callable[[bool], Awaitable[None]],
+        report: Callable[[bool], object],
     ) -> None:
         """Start without a word."""
         self._stub = revocation_service_pb2_grpc.RevocationServiceStub(channel)
@@ -101,7 +101,7 @@ class RevocationWatch:
             _log.info("revocations are heard", position=self._cache.position)
         elif self._reported:
             _log.warning("revocations are not heard", position=self._cache.position, trouble=self._trouble)
-        await self._report(connected)
+        self._report(connected)
         self._reported = connected
 
 

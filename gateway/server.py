@@ -23,6 +23,7 @@ from mesh.access.descriptors import Method
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig
 from mesh.lifecycle import working
+from mesh.reflection import ReflectionHandler
 from mesh.renewed_channel import renewed_channel
 from mesh.server import Server
 from mesh.service_config import service_config
@@ -76,8 +77,9 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
                         config.call_timeout_seconds,
                     )
                 ],
-                reflected={each: contracts.declared[each] for each in _reachable_services(routes, listener)},
-                shown=currently_shown,
+                reflection=ReflectionHandler(
+                    {each: contracts.declared[each] for each in _reachable_services(routes, listener)}, currently_shown
+                ),
                 fallback=proxy,
                 counted=True,
             )
@@ -108,10 +110,10 @@ def _open_backend(backend: BackendConfig, routes: Mapping[str, Route]) -> grpc.a
     return open_channel(backend.channel, service_config=service_config(methods, health_checked=backend.health_checked))
 
 
-async def _report(servers: Sequence[Server], name: str, serving: bool) -> None:  # noqa: FBT001 - as watches call it
+def _report(servers: Sequence[Server], name: str, serving: bool) -> None:  # noqa: FBT001 - as watches call it
     """Tell health checks whether all is well with what goes by a name."""
     for server in servers:
-        await server.report(name, serving=serving)
+        server.report(name, serving=serving)
 
 
 async def _stop_all(servers: Sequence[Server]) -> None:

@@ -51,7 +51,8 @@ class Database:
     commit. On PostgreSQL a unit that a concurrent one got in the way of is run again.
 
     Args:
-        url: A SQLAlchemy URL, such as `sqlite:////var/lib/sekisho/payments.db` or `postgresql://host/payments`.
+        url: A SQLAlchemy URL, such as `sqlite:////var/lib/sekisho/payments.db` or `postgresql://host/payments`. For
+            SQLite, `?timeout=1` is how many seconds another process's lock is waited for; 5, unless told.
 
     Raises:
         ConfigError: If the URL is not one that Sekisho supports.
@@ -153,7 +154,7 @@ def _sqlite_engine(url: URL, *, pool_size: int, begin: str, query_only: bool = F
         paramstyle="named",
         pool_size=pool_size,
         hide_parameters=True,  # in errors, which are logged whole
-        connect_args={"timeout": _WAIT_SECONDS},
+        connect_args={} if "timeout" in url.query else {"timeout": _WAIT_SECONDS},
     )
 
     def on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type

@@ -1,28 +1,22 @@
 """gRPC servers: TLS, health, reflection, limits, and a graceful end."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 
 from mesh import tls
+from mesh.call_record import Observer
 from mesh.config import ConfigError, ServerConfig
-from mesh.interceptors.access_log import AccessLogInterceptor
-from mesh.interceptors.errors import ErrorInterceptor
+from mesh.health import HealthServicer
+from mesh.interceptors.calls import CallInterceptor
 from mesh.interceptors.messages import MessageInterceptor
-from mesh.interceptors.request_id import RequestIdInterceptor
+from mesh.interceptors.wrapping import Interceptor, Interceptors
 from mesh.listening import stop_listening
 from mesh.reflection import ReflectionHandler
-
-_OUTER_INTERCEPTORS = (
-    RequestIdInterceptor(),  # first: whatever is logged inside carries the id
-    AccessLogInterceptor(),  # sees the status that goes out, refusals included
-    ErrorInterceptor(),  # makes that status of whatever the rest raises
-)
 
 # Where anyone may connect.
 _FROM_OUTSIDE = (
@@ -54,10 +48,10 @@ class Server:
     Args:
         config: Where and how to listen.
         services: What to serve.
-        interceptors: What stands between the error translation, which every server has, and the handlers; the first
-            is the outermost.
-        reflected: The full names of the services to be described, each with the contracts that declare it.
-        shown: Returns the methods of these, by their paths, that the current call may see; absent: all.
+        interceptors: What stands between the calls' record, which every server keeps, and the handlers; the first is
+            the outermost.
+        reflection: What describes services to those who ask.
+        observers: Are told of each call that has ended.
         fallback: Handles the methods that no service does.
         counted: Whether an interceptor keeps the calls at once within their limit, and says why it refuses one. gRPC's
             own limit, which says nothing, then is twice as high, so that refusals have room.
@@ -68,10 +62,10 @@ class Server:
         self,
         config: ServerConfig,
         services: Sequence[Service],
-        interceptors: Sequence[grpc.aio.ServerInterceptor],
+        interceptors: Sequence[Interceptor],
         *,
-        reflected: Mapping[str, FileDescriptorSet],
-        shown: Callable[[], frozenset[str]] | None = None,
+        reflection: ReflectionHandler,
+        observers: Sequence[Observer] = (),
         fallback: grpc.GenericRpcHandler | None = None,
         counted: bool = False,
     ) -> None:
@@ -83,18 +77,18 @@ class Server:
         """
         self._drain_seconds = config.drain_seconds
         self._lame_duck_seconds = config.lame_duck_seconds
-        self._health = health.aio.HealthServicer()
+        self._health = HealthServicer()
         self._names = [service.name for service in services]
+        calls = CallInterceptor(observers, with_workloads=config.client_ca is not None)
         self._server = grpc.aio.server(
             # Messages are read last: what is wrong with them is for those who may call the method.
-            interceptors=[*_OUTER_INTERCEPTORS, *interceptors, MessageInterceptor()],
+            interceptors=[Interceptors([calls, *interceptors, MessageInterceptor()])],
             options=_options(config),
             maximum_concurrent_rpcs=config.max_concurrent_calls * (2 if counted else 1),
         )
         for service in services:
             service.register(service.servicer, self._server)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        reflection = ReflectionHandler(reflected, shown)
         self._server.add_generic_rpc_handlers([reflection, *([fallback] if fallback else [])])
         try:
             self.port = self._server.add_secure_port(config.listen, tls.server_credentials(config))
@@ -105,16 +99,15 @@ class Server:
         """Answer calls, and say so to health checks."""
         await self._server.start()
         for name in ("", *self._names):
-            await self._health.set(name, health_pb2.HealthCheckResponse.SERVING)
+            self._health.set(name, serving=True)
 
-    async def report(self, name: str, *, serving: bool) -> None:
+    def report(self, name: str, *, serving: bool) -> None:
         """Tell health checks that ask for a name, other than a service's, how it stands with what is called so."""
-        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        await self._health.set(name, status)
+        self._health.set(name, serving=serving)
 
     async def stop(self) -> None:
         """Tell health checks, take no new calls, and let those under way end, each within the time configured."""
-        await self._health.enter_graceful_shutdown()
+        self._health.end()
         if self._lame_duck_seconds:
             stop_listening(self.port)
             await asyncio.sleep(self._lame_duck_seconds)

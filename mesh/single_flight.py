@@ -13,21 +13,40 @@ class SingleFlight(Generic[K, V]):
 
     def __init__(self) -> None:
         """Start with nothing under way."""
-        self._flights: dict[K, asyncio.Future[V]] = {}
+        self._flights: dict[K, _Flight[V]] = {}
 
     async def do(self, key: K, work: Callable[[], Awaitable[V]]) -> V:
         """Return what the work for the key gives, or raise what it raises.
 
-        A caller who gives up does not take the result away from the others.
+        A caller who gives up does not take the result away from the others. With the last one the work is given up,
+        too: else those who ask and leave at once would have ever more of it done.
         """
         flight = self._flights.get(key)
         if flight is None:
-            flight = asyncio.ensure_future(work())
-            self._flights[key] = flight
-            flight.add_done_callback(lambda done: self._land(key, done))
-        return await asyncio.shield(flight)
+            flight = self._flights[key] = _Flight(asyncio.ensure_future(work()))
+            flight.work.add_done_callback(lambda _: self._land(key, flight))
+        flight.callers += 1
+        try:
+            return await asyncio.shield(flight.work)
+        finally:
+            flight.callers -= 1
+            if not flight.callers and not flight.work.done():
+                self._forget(key, flight)  # whoever asks next begins anew
+                flight.work.cancel()
 
-    def _land(self, key: K, flight: asyncio.Future[V]) -> None:
-        del self._flights[key]
-        if not flight.cancelled():
-            flight.exception()  # looked at, so that asyncio does not complain when every caller has gone
+    def _land(self, key: K, flight: "_Flight[V]") -> None:
+        self._forget(key, flight)
+        if not flight.work.cancelled():
+            flight.work.exception()  # looked at, so that asyncio does not complain when every caller has gone
+
+    def _forget(self, key: K, flight: "_Flight[V]") -> None:
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+
+
+class _Flight(Generic[V]):
+    __slots__ = ("callers", "work")
+
+    def __init__(self, work: asyncio.Future[V]) -> None:
+        self.work = work
+        self.callers = 0

@@ -12,10 +12,12 @@ from mesh.config import ConfigError
 from mesh.database import Database
 from mesh.interceptors.peers import PeerInterceptor
 from mesh.interceptors.private_token import PrivateTokenInterceptor
+from mesh.interceptors.wrapping import Interceptor
 from mesh.lifecycle import forever
 from mesh.migrations import require_current
 from mesh.private_tokens import PrivateTokenVerifier
 from mesh.published_keys import PublishedKeys
+from mesh.reflection import ReflectionHandler
 from mesh.secret_files import read_private
 from mesh.server import Server, Service
 from mesh.signed_jwt import SigningKey
@@ -69,11 +71,13 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
         )  # the rest is for calls that end by themselves
         services = _services(config, database, watches)
         names = [service.name for service in services]
-        interceptors = [
+        interceptors: list[Interceptor] = [
             PeerInterceptor(PEERS, names),  # first: other workloads learn nothing about tokens
             PrivateTokenInterceptor(read_methods(contracts), verifier),
         ]
-        server = Server(config.server, services, interceptors, reflected=dict.fromkeys(names, contracts))
+        server = Server(
+            config.server, services, interceptors, reflection=ReflectionHandler(dict.fromkeys(names, contracts))
+        )
         stack.push_async_callback(server.stop)
         await server.start()
         looking = asyncio.create_task(forever(watches.look, _EVENTS_LOOK_SECONDS, asyncio.Event()))

@@ -77,8 +77,7 @@ class Opening:
             DatabaseUnavailable: If the step could not be recorded; it is repeated then.
 
         """
-        adopted = request_id.adopt(f"{shop.shop_id}.{shop.state.lower()}")
-        structlog.contextvars.bind_contextvars(request_id=adopted)
+        request_id.adopt(f"{shop.shop_id}.{shop.state.lower()}")
         log = _log.bind(shop_id=shop.shop_id, state=shop.state.value)
         try:
             crash_point("shops", shop.state, "call")

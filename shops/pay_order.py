@@ -93,8 +93,7 @@ class PayOrder:
 
     async def _attempt(self, order_id: str, *, first_attempt: bool) -> None:
         if not first_attempt:
-            adopted = request_id.adopt(f"{order_id}.{OrderState.PAYMENT_PENDING.lower()}")
-            structlog.contextvars.bind_contextvars(request_id=adopted)
+            request_id.adopt(f"{order_id}.{OrderState.PAYMENT_PENDING.lower()}")
         pending = await self._database.read(partial(_read_pending, order_id=order_id))
         if pending is None:
             return

@@ -11,6 +11,7 @@ from mesh.channel import open_channel
 from mesh.database import Database
 from mesh.lifecycle import forever
 from mesh.migrations import require_current
+from mesh.reflection import ReflectionHandler
 from mesh.secret_files import read_key
 from mesh.server import Server, Service
 from sekisho.shops.v1 import catalog_service_pb2_grpc, order_service_pb2_grpc, shop_service_pb2_grpc
@@ -66,7 +67,9 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
             Service(_SERVICES[1], catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server, catalog),
             Service(_SERVICES[2], order_service_pb2_grpc.add_OrderServiceServicer_to_server, orders),
         ]
-        server = Server(config.server, services, [], reflected=dict.fromkeys(_SERVICES, own_contracts()))
+        server = Server(
+            config.server, services, [], reflection=ReflectionHandler(dict.fromkeys(_SERVICES, own_contracts()))
+        )
         openings = partial(take_openings_on, database, opening, time.time)
         payments = partial(pay_pending_orders, database, pay_order, time.time)
         workers = [

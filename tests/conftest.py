@@ -8,12 +8,21 @@ from pathlib import Path
 import psycopg
 import pytest
 import structlog
+from hypothesis import HealthCheck, settings
 from sqlalchemy import make_url
 
+from tests.fuzz.effort import MINUTES
 from tests.mesh import Mesh, mesh_up
 
 # Servers on threads of a test's own would print their logs between the results.
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
+
+# How long a case takes says nothing on a busy machine. A run that decides what lands tries the same cases as the one
+# before; new ones are for `make fuzz`.
+settings.register_profile(
+    "tests", deadline=None, derandomize=not MINUTES, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("tests")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,6 +30,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if isinstance(item, pytest.Function) and "mesh" in item.fixturenames:
             item.add_marker(pytest.mark.xdist_group(f"mesh-{item.callspec.params['mesh']}"))
+
+
+def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
+    """Name long values by their argument: many are made anew in each worker, and workers must agree on names."""
+    return argname if isinstance(val, str | bytes) and len(val) > 60 else None
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])

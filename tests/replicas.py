@@ -23,7 +23,7 @@ from sekisho.payments.v1 import payment_service_pb2_grpc as payment_grpc
 from tests.tcp_proxy import TcpProxy, proxied
 
 GRACE_SECONDS = 2.0
-PATIENCE_SECONDS = 40.0
+PATIENCE_SECONDS = 60.0
 OK = ("OK", "")
 
 Shop = tuple[str, str]

@@ -7,6 +7,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mesh import request_id
+from mesh.call_record import CallRecord, begin
 
 _log = structlog.get_logger()
 
@@ -27,7 +28,8 @@ class AccessLog:
         """Answer a request, and log it. The id is the caller's if it is well-formed, and goes back with the answer."""
         start, status = time.perf_counter(), 0
         adopted = request_id.adopt(Headers(scope=scope).get(request_id.KEY))
-        structlog.contextvars.bind_contextvars(request_id=adopted)
+        record = CallRecord(scope["path"], request_id=adopted)
+        begin(record)
 
         async def send_with_id(message: Message) -> None:
             nonlocal status
@@ -40,8 +42,10 @@ class AccessLog:
             await self._app(scope, receive, send_with_id)
         finally:
             client = scope["client"]
+            reason = {"reason": record.reason} if record.reason else {}
             _log.info(
                 "request",
+                **reason,
                 method=scope["method"],
                 path=scope["path"],
                 peer=client[0] if client else "",

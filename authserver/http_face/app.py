@@ -15,6 +15,7 @@ from authserver.http_face.discovery import DiscoveryEndpoints
 from authserver.http_face.refusals import Refused, internal_error, of_http_exception, of_service_error
 from authserver.http_face.registration import RegistrationEndpoints
 from authserver.http_face.tokens import TokenEndpoints
+from mesh.call_record import current_call
 from mesh.errors import ServiceError
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
@@ -54,10 +55,10 @@ def _route(path: str, **handlers: _Endpoint) -> Route:
         try:
             return await handler(request)
         except Refused as refused:
-            structlog.contextvars.bind_contextvars(reason=refused.error)
+            current_call().reason = refused.error
             return refused.response()
         except ServiceError as error:
-            structlog.contextvars.bind_contextvars(reason=error.reason)
+            current_call().reason = error.reason
             return of_service_error(error)
         except Exception:  # noqa: BLE001 - the last resort: what it was goes to the log, not to the caller
             _log.exception("unexpected error")

@@ -105,6 +105,7 @@ class _BoundedProtocol(HttpToolsProtocol):
 
     _deadline: asyncio.TimerHandle | None = None
     _head_bytes = 0
+    _fields_bytes = 0  # of the head alone, which may come together with more, and whole
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -121,7 +122,21 @@ class _BoundedProtocol(HttpToolsProtocol):
             self.send_400_response("the head of the request is too large")
         self._watch()
 
+    def on_message_begin(self) -> None:
+        self._fields_bytes = 0
+        super().on_message_begin()
+
+    def on_url(self, url: bytes) -> None:
+        self._fields_bytes += len(url)
+        super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._fields_bytes += len(name) + len(value)
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        if self._fields_bytes > _MAX_HEAD_BYTES:
+            raise ValueError("the head of the request is too large")
         self._head_bytes = 0
         super().on_headers_complete()
 

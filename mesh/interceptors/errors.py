@@ -1,10 +1,9 @@
-"""Makes statuses of exceptions."""
+"""Ends calls with what went wrong: a status with details (AIP-193)."""
 
 import math
 from typing import NoReturn
 
 import grpc
-import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
@@ -12,50 +11,15 @@ from google.rpc.status_pb2 import Status
 from mesh import request_id
 from mesh.error_info import DETAILS_KEY
 from mesh.errors import Code, InvalidRequest, ServiceError
-from mesh.interceptors.wrapping import Context, Continuation, Handler, Proceed, wrap
+from mesh.interceptors.wrapping import Context
 
 DOMAIN = "sekisho"
 
-
-_log = structlog.get_logger()
 _STATUSES = {Code(status.value[0]): status for status in grpc.StatusCode if status.value[0] in set(Code)}
 
 
-class Internal(ServiceError):
-    """Something broke that the caller can't mend. What it was is in the log, under the call's request id."""
-
-    code = Code.INTERNAL
-
-
-class ErrorInterceptor(grpc.aio.ServerInterceptor):
-    """Answers a `ServiceError` with its status and `google.rpc.ErrorInfo` (AIP-193), anything else with INTERNAL.
-
-    Each answer carries the call's request id, too, under which the log says more.
-    """
-
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
-        """Wrap the handler."""
-        return wrap(await continuation(handler_call_details), _translate)
-
-
-async def _translate(context: Context, proceed: Proceed) -> object:
-    try:
-        return await proceed()
-    except (grpc.aio.AbortError, grpc.aio.InternalError):  # the latter: the caller is gone, and can't be told
-        raise
-    except ServiceError as error:
-        structlog.contextvars.bind_contextvars(reason=error.reason)
-        await abort(context, error)
-    except Exception:  # noqa: BLE001 - the last resort: what it was goes to the log, not to the caller
-        _log.exception("unexpected error")
-        structlog.contextvars.bind_contextvars(reason=Internal.reason)
-        await abort(context, Internal("internal error"))
-
-
 async def abort(context: Context, error: ServiceError) -> NoReturn:
-    """End the call with the error's status and details."""
+    """End the call with the error's status and details, among them its request id, under which the log says more."""
     details = [
         ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),
         RequestInfo(request_id=request_id.current()),

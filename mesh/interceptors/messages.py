@@ -3,25 +3,21 @@
 from collections.abc import Callable
 from typing import Any
 
-import grpc
 from google.protobuf.message import DecodeError
 
 from mesh.errors import InvalidRequest
-from mesh.interceptors.wrapping import Context, Continuation, Handler, rebuilt
+from mesh.interceptors.wrapping import Context, Handler, rebuilt
 
 
-class MessageInterceptor(grpc.aio.ServerInterceptor):
+class MessageInterceptor:
     """Refuses bytes that are no message of the method's type.
 
     grpc.aio reads the one message of a call before any interceptor runs, and answers UNKNOWN if it can't. So here the
     message comes in as bytes, and is read last: a caller who may not call a method is told that first.
     """
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
+    def intercept(self, _path: str, handler: Handler | None) -> Handler | None:
         """Replace the handler, if it takes messages."""
-        handler = await continuation(handler_call_details)
         if handler is None or handler.request_deserializer is None:
             return handler
         read = _refusing(handler.request_deserializer)

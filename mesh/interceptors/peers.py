@@ -2,14 +2,12 @@
 
 from collections.abc import Iterable, Mapping
 
-import grpc
-
 from mesh.access.descriptors import service_of
+from mesh.call_record import Decision, current_call
 from mesh.config import ConfigError
 from mesh.errors import Code, ServiceError
 from mesh.infrastructure import INFRASTRUCTURE_SERVICES
-from mesh.interceptors.wrapping import Context, Continuation, Handler, Proceed, wrap
-from mesh.peers import workload_of
+from mesh.interceptors.wrapping import Context, Handler, Proceed, wrap
 from mesh.tls import spiffe_id
 
 # For methods that every workload of the company may call; TLS has verified that the caller is one.
@@ -22,7 +20,7 @@ class WorkloadNotAllowed(ServiceError):
     code = Code.PERMISSION_DENIED
 
 
-class PeerInterceptor(grpc.aio.ServerInterceptor):
+class PeerInterceptor:
     """Checks the caller's SPIFFE id against the workloads that its method is open to.
 
     Args:
@@ -45,18 +43,17 @@ class PeerInterceptor(grpc.aio.ServerInterceptor):
             for name, workloads in allowed.items()
         }
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
+    def intercept(self, path: str, handler: Handler | None) -> Handler | None:
         """Wrap the handler. Health and reflection any workload may ask; nobody what the table does not name."""
-        method = handler_call_details.method
-        of_service = ANY_WORKLOAD if service_of(method) in INFRASTRUCTURE_SERVICES else frozenset[str]()
-        allowed = self._allowed.get(method, self._allowed.get(service_of(method), of_service))
+        of_service = ANY_WORKLOAD if service_of(path) in INFRASTRUCTURE_SERVICES else frozenset[str]()
+        allowed = self._allowed.get(path, self._allowed.get(service_of(path), of_service))
 
-        async def check(context: Context, proceed: Proceed) -> object:
-            workload = workload_of(context)
-            if workload is None or (workload not in allowed and allowed != ANY_WORKLOAD):
+        async def check(_context: Context, proceed: Proceed) -> object:
+            call = current_call()
+            if not call.workload or (call.workload not in allowed and allowed != ANY_WORKLOAD):
+                call.decision = Decision.REFUSED
                 raise WorkloadNotAllowed("this method is not for the workload that calls")
+            call.decision = Decision.ALLOWED
             return await proceed()
 
-        return wrap(await continuation(handler_call_details), check)
+        return wrap(handler, check)

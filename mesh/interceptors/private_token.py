@@ -3,13 +3,11 @@
 from collections.abc import Mapping
 from contextvars import ContextVar
 
-import grpc
-import structlog
-
 from mesh.access.decision import decide
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, Caller
-from mesh.interceptors.wrapping import Context, Continuation, Handler, Proceed, wrap
+from mesh.call_record import Decision, current_call
+from mesh.interceptors.wrapping import Context, Handler, Proceed, wrap
 from mesh.metadata import bearer_token
 from mesh.private_tokens import InvalidPrivateToken, PrivateTokenVerifier
 
@@ -21,7 +19,7 @@ def current_caller() -> Caller:
     return _caller.get()
 
 
-class PrivateTokenInterceptor(grpc.aio.ServerInterceptor):
+class PrivateTokenInterceptor:
     """Verifies the token and judges by the contract's rule once more, so that no gateway's fault opens a method.
 
     Methods that are public, or internal and so guarded by the peers' certificates, need no token.
@@ -32,25 +30,23 @@ class PrivateTokenInterceptor(grpc.aio.ServerInterceptor):
         self._methods = methods
         self._verifier = verifier
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
+    def intercept(self, path: str, handler: Handler | None) -> Handler | None:
         """Wrap the handler, if its method needs a token."""
-        handler = await continuation(handler_call_details)
-        method = self._methods.get(handler_call_details.method)
+        method = self._methods.get(path)
         if method is None or method.rule is None or method.rule.public:
             return handler
         rule = method.rule
 
-        async def authenticate(context: Context, proceed: Proceed) -> object:
-            token = bearer_token(context.invocation_metadata() or ())
+        async def authenticate(_context: Context, proceed: Proceed) -> object:
+            call = current_call()
+            call.decision = Decision.REFUSED
+            token = bearer_token(call.metadata)
             if token is None:
                 raise InvalidPrivateToken("exactly one authorization header with a private access token is needed")
             caller = await self._verifier.verify(token)
-            structlog.contextvars.bind_contextvars(
-                client_id=caller.client_id, client_type=caller.client_type, partner_id=caller.partner_id
-            )
+            call.name_client(caller)
             decide(rule, ALL_CLIENT_TYPES, caller)
+            call.decision = Decision.ALLOWED
             _caller.set(caller)
             return await proceed()
 

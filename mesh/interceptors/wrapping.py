@@ -1,7 +1,7 @@
-"""Puts a coroutine around any kind of method handler."""
+"""What stands between gRPC and the handlers of methods: interceptors, each put around a handler once."""
 
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import grpc
 
@@ -23,6 +23,49 @@ _KINDS = {
     (True, False): grpc.stream_unary_rpc_method_handler,
     (True, True): grpc.stream_stream_rpc_method_handler,
 }
+
+
+class Interceptor(Protocol):
+    """Stands before handlers."""
+
+    def intercept(self, path: str, handler: Handler | None) -> Handler | None:
+        """Return the handler to run in place of a method's; None if there is no such method.
+
+        Args:
+            path: The method, `/package.Service/Method`.
+            handler: What stands behind; None if nothing does.
+
+        """
+        ...
+
+
+class Interceptors(grpc.aio.ServerInterceptor):
+    """The interceptors of a server, as the one that gRPC sees: it would run each for each call.
+
+    Args:
+        interceptors: The first is the outermost.
+
+    """
+
+    def __init__(self, interceptors: Sequence[Interceptor]) -> None:
+        """Intercept nothing yet."""
+        self._inside_out = tuple(reversed(interceptors))
+        self._intercepted: dict[str, Handler] = {}
+
+    async def intercept_service(
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
+    ) -> Handler | None:
+        """Return what the interceptors make of the method's handler, which is the same for all of its calls."""
+        path = handler_call_details.method
+        if (intercepted := self._intercepted.get(path)) is not None:
+            return intercepted
+        found = await continuation(handler_call_details)
+        handler = found
+        for interceptor in self._inside_out:
+            handler = interceptor.intercept(path, handler)
+        if found is not None and handler is not None:  # nothing is kept of the names that strangers think of
+            self._intercepted[path] = handler
+        return handler
 
 
 def wrap(handler: Handler | None, around: Around) -> Handler | None:

@@ -125,7 +125,7 @@ def test_a_token_without_the_scope_is_refused_and_the_answer_names_it(mesh: Mesh
 def private_token(mesh: Mesh, access_token: str) -> str:
     """Exchange a token with the gateway's own certificate, as nobody outside could."""
     stub = exchange_grpc.ExchangeServiceStub(inside(mesh, "gateway", "authserver"))
-    return str(stub.ExchangeToken(exchange_request(access_token), timeout=10).access_token)
+    return str(stub.ExchangeToken(exchange_request(access_token), timeout=20).access_token)
 
 
 def exchange_request(access_token: str) -> exchange_pb.ExchangeTokenRequest:
@@ -152,7 +152,7 @@ def test_a_private_token_is_worth_nothing_at_the_public_door(mesh: Mesh, shop: s
     private = private_token(mesh, shop)
     payments = payment_grpc.PaymentServiceStub(inside(mesh, "gateway", "payments"))
     metadata = [("authorization", f"Bearer {private}")]
-    payments.ListPayments(payment_pb.ListPaymentsRequest(), metadata=metadata, timeout=10)  # good where it belongs
+    payments.ListPayments(payment_pb.ListPaymentsRequest(), metadata=metadata, timeout=20)  # good where it belongs
     assert list_payments(mesh, private) == INVALID_TOKEN
     with pytest.raises(grpc.RpcError) as refused:
         private_token(mesh, private)  # and never exchanged again
@@ -184,7 +184,7 @@ def test_internal_and_unknown_methods_are_answered_alike(mesh: Mesh, shop: str) 
     answers = set()
     for path in ("/sekisho.auth.v1.ExchangeService/ExchangeToken", "/sekisho.payments.v1.PaymentService/Nothing"):
         with pytest.raises(grpc.RpcError) as refused:
-            mesh.gateway.unary_unary(path)(b"", metadata=[("authorization", f"Bearer {shop}")], timeout=10)
+            mesh.gateway.unary_unary(path)(b"", metadata=[("authorization", f"Bearer {shop}")], timeout=20)
         answers.add((*outcome(refused.value), refused.value.details()))
     assert len(answers) == 1
     assert answers.pop()[:2] == ("UNIMPLEMENTED", "METHOD_NOT_FOUND")
@@ -193,7 +193,7 @@ def test_internal_and_unknown_methods_are_answered_alike(mesh: Mesh, shop: str) 
 @pytest.mark.parametrize("workload", ["payments", "supervisor", "authserver"])
 def test_a_workload_that_may_not_call_a_method_is_refused(mesh: Mesh, shop: str, workload: str) -> None:
     with inside(mesh, workload, "authserver") as channel, pytest.raises(grpc.RpcError) as refused:
-        exchange_grpc.ExchangeServiceStub(channel).ExchangeToken(exchange_request(shop), timeout=10)
+        exchange_grpc.ExchangeServiceStub(channel).ExchangeToken(exchange_request(shop), timeout=20)
     assert outcome(refused.value) == ("PERMISSION_DENIED", "WORKLOAD_NOT_ALLOWED")
 
 
@@ -203,7 +203,7 @@ def test_without_a_workload_certificate_nobody_gets_inside(mesh: Mesh, service: 
     credentials = grpc.ssl_channel_credentials((mesh.home.pki / "workload-ca.pem").read_bytes())
     options = [("grpc.ssl_target_name_override", tls.dns_name(service))]
     with grpc.secure_channel(listen, credentials, options) as channel, pytest.raises(grpc.RpcError) as refused:
-        channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=5)
+        channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=20)
     assert refused.value.code() == grpc.StatusCode.UNAVAILABLE
 
 

@@ -101,9 +101,9 @@ def test_a_service_refuses_a_schema_newer_than_its_own(database_url: str) -> Non
 
 @pytest.mark.timeout(180)
 def test_a_database_locked_by_another_process_makes_calls_wait_and_then_fail(tmp_path: Path) -> None:
-    with mesh_up(tmp_path / "home") as mesh:
+    with mesh_up(tmp_path / "home", f"sqlite:///{tmp_path}/{{service}}.db?timeout=0.5") as mesh:
         token = mesh.token("wallet")
-        file = mesh.home.folder("payments") / "database.db"
+        file = tmp_path / "payments.db"
         with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
             assert open_wallet(mesh, token) == UNAVAILABLE

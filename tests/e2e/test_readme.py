@@ -26,6 +26,7 @@ def test_the_calls_of_the_readme_work_word_for_word(tmp_path: Path) -> None:
     *before, refused, by_http = blocks()
     assert len(before) == 3
     folder = grpcurl_folder()
+    (tmp_path / "protos").symlink_to(ROOT / "protos")
     with mesh_up(tmp_path / ".sekisho") as mesh:
         port = mesh.addresses["gateway"].rpartition(":")[2]
         script = "\n".join(["set -eu", *before, by_http, "echo ==== refused ====", refused])
@@ -40,10 +41,13 @@ def test_the_calls_of_the_readme_work_word_for_word(tmp_path: Path) -> None:
             timeout=100,
             check=False,
         )
-    done, _, _ = run.stdout.partition("==== refused ====")
-    assert "sekisho.payments.v1.PaymentService\n" in done, run.stderr
-    assert "rpc CapturePayment" in done
-    assert "ExchangeService" not in done
+    done, _, shop = run.stdout.partition("==== refused ====")
+    assert "sekisho.auth.v1.TokenService\n" in done, run.stderr
+    assert "rpc IssueToken" in done
+    assert "PaymentService" not in done
+    assert "rpc CapturePayment" in shop
+    assert 'scopes: [ "payments.write" ]' in shop
+    assert "ClientRegistrationService" not in shop
     assert '"state": "APPROVED"' in done, run.stderr
     assert f'"token_endpoint":"{mesh.addresses["oauth"]}/oauth2/token"' in done, run.stderr
     assert '"active":true' in done

@@ -169,7 +169,7 @@ def test_a_service_whose_configuration_is_wrong_says_where(mesh: Mesh, tmp_path:
 
 
 def test_the_health_of_the_gateway_can_be_asked_by_anyone(mesh: Mesh) -> None:
-    assert mesh.gateway.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=5) == b"\x08\x01"
+    assert mesh.gateway.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=20) == b"\x08\x01"
 
 
 def test_ledger_check_finds_a_damaged_row(tmp_path: Path) -> None:
@@ -222,4 +222,4 @@ def test_migrate_is_done_once(tmp_path: Path) -> None:
 def test_the_wrong_ca_is_not_trusted(mesh: Mesh) -> None:
     credentials = grpc.ssl_channel_credentials((mesh.home.pki / "workload-ca.pem").read_bytes())
     with grpc.secure_channel(mesh.addresses["gateway"], credentials) as channel, pytest.raises(grpc.RpcError):
-        channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=5)
+        channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=20)

@@ -10,7 +10,12 @@ MINUTES = float(os.environ.get("FUZZ_MINUTES", "0"))
 _ROUND = 10
 
 
-def cases(few: int, seconds: float = 1.0) -> settings:
+def examples(few: int, many: int) -> int:
+    """Return how many stories to try: few, or in each round of `make fuzz` many."""
+    return many if MINUTES else few
+
+
+def cases(few: int, seconds: float = 10.0) -> settings:
     """Try so many cases, in a round of `make fuzz` many more; each must be through in time."""
     return settings(
         max_examples=few * _ROUND if MINUTES else few,

@@ -38,7 +38,7 @@ class Target:
         genuine: What may stand in fields of a name.
         secrets: What no log may show.
         sizes: The resident bytes of each process, by its id, before the first shot.
-        logged: How many bytes each service had logged by then.
+        logged: How many bytes each service had logged before.
 
     """
 
@@ -55,7 +55,8 @@ class Target:
 
 def prepare(mesh: Mesh) -> Target:
     """Prepare a partner with a payment, and a shop with a product and an order."""
-    known = {**_partner(mesh), **_shop(mesh)}
+    logged = {service: len(mesh.home.log(service).read_bytes()) for service in SERVICES}
+    known = {**_partner(mesh), **_shop(mesh)}  # so each service has something to log, in whichever worker it runs
     tokens = {
         ClientType.MASTER: mesh.token("master"),
         ClientType.PARTNER: mesh.token_of(known["client_id"], known["client_secret"]),
@@ -73,7 +74,7 @@ def prepare(mesh: Mesh) -> Target:
         genuine=genuine,
         secrets=(*tokens.values(), *(known[name] for name in names)),
         sizes=sizes(mesh),
-        logged={service: len(mesh.home.log(service).read_bytes()) for service in SERVICES},
+        logged=logged,
     )
 
 

@@ -17,10 +17,11 @@ from mesh import tls
 from mesh.access.descriptors import own_contracts
 from mesh.access.rules import Caller, ClientType
 from mesh.config import ChannelConfig, ServerConfig
-from mesh.interceptors.errors import DETAILS_KEY
+from mesh.error_info import DETAILS_KEY
 from mesh.interceptors.wrapping import Context
 from mesh.pki import create_authority, issue_workload
 from mesh.private_tokens import TYP, claims_of
+from mesh.reflection import ReflectionHandler
 from mesh.secret_files import write_private
 from mesh.server import Server, Service
 from mesh.signed_jwt import SigningKey, create_pem, sign
@@ -102,7 +103,7 @@ def _refused(call: Callable[[], object]) -> tuple[grpc.StatusCode, Status]:
 
 def server_config(folder: Path, workload: str, drain_seconds: float = 1.0) -> ServerConfig:
     return ServerConfig(
-        listen="localhost:0",
+        listen="127.0.0.1:0",
         certificate=folder / f"{workload}.pem",
         private_key=folder / f"{workload}-key.pem",
         client_ca=folder / "ca.pem",
@@ -112,7 +113,7 @@ def server_config(folder: Path, workload: str, drain_seconds: float = 1.0) -> Se
 
 def channel_config(folder: Path, port: int, server: str, client: str) -> ChannelConfig:
     return ChannelConfig(
-        target=f"localhost:{port}",
+        target=f"127.0.0.1:{port}",
         ca=folder / "ca.pem",
         server_name=tls.dns_name(server),
         certificate=folder / f"{client}.pem",
@@ -137,7 +138,9 @@ def payments_config(
 @asynccontextmanager
 async def both_servers(folder: Path, database: str, drain_seconds: float = 1.0, **settings: Any) -> AsyncIterator[int]:
     keys = Service("sekisho.auth.v1.KeyService", key_service_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer())
-    auth = Server(server_config(folder, "authserver"), [keys], [], reflected={keys.name: own_contracts()})
+    auth = Server(
+        server_config(folder, "authserver"), [keys], [], reflection=ReflectionHandler({keys.name: own_contracts()})
+    )
     await auth.start()
     async with running(payments_config(folder, auth.port, database, drain_seconds, **settings)) as server:
         yield server.port

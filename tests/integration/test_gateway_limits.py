@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,7 @@ from tests.unit.gateway.front import (
 from tests.unit.gateway.stream_front import BOTH, DOWN, StreamFront, stream_front
 
 HEALTH = "/grpc.health.v1.Health"
+SERVING, NOT_SERVING = b"\x08\x01", b"\x08\x02"
 BEARER = (b"authorization", b"Bearer sat_partner")
 A_MINUTE = RateConfig(per_second=1 / 60, burst=2)
 
@@ -51,9 +53,9 @@ def retry_seconds(error: grpc.aio.AioRpcError) -> float:
     return retry.retry_delay.ToMilliseconds() / 1000
 
 
-async def held(front: Front, count: int, method: str, *headers: tuple[bytes, bytes]) -> list[asyncio.Task[Any]]:
-    """Begin calls, each on a connection of its own, that send no message."""
-    return [asyncio.create_task(front.post(headers, method=method)) for _ in range(count)]
+async def hold(front: Front, calls: list[asyncio.Task[Any]], method: str, *headers: tuple[bytes, bytes]) -> None:
+    """Begin ten calls more, each on a connection of its own, that send no message."""
+    calls.extend(asyncio.create_task(front.post(headers, method=method)) for _ in range(10))
 
 
 @asynccontextmanager
@@ -64,6 +66,13 @@ async def ended(calls: list[asyncio.Task[Any]]) -> AsyncIterator[None]:
         for call in calls:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
+
+
+async def full(front: Front, method: str, more: Callable[[], Awaitable[Any]]) -> None:
+    """Begin more calls until a method has no room: the call that asks whether it has takes the place of one itself."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not await is_full(front, method):
+            await more()
 
 
 async def until(condition: Callable[[], Awaitable[bool]]) -> None:
@@ -185,8 +194,9 @@ def test_calls_that_stall_at_one_address_leave_room_for_every_other_kind(
         doors = (listener(folder, max_concurrent_calls=16),)
         async with gateway_front(folder, listeners=doors, limits=limits) as front:
             await front.call(token="sat_good")
-            async with ended(await held(front, 30, method, *headers)):
-                await until(lambda: is_full(front, method))
+            calls = list[asyncio.Task[Any]]()
+            async with ended(calls):
+                await full(front, method, lambda: hold(front, calls, method, *headers))
                 await front.call(token="sat_good")
                 if method != PUBLIC_METHOD:
                     await front.call(method=PUBLIC_METHOD, token=None)
@@ -248,10 +258,33 @@ def test_a_call_counts_until_its_answer_has_gone_out(folder: Path) -> None:
         doors = (listener(folder, max_concurrent_calls=8),)
         async with gateway_front(folder, listeners=doors) as front:
             ca, port = folder / "public.pem", front.servers[0].port
-            async with raw_http2.never_reading(port, ca, PUBLIC_METHOD, raw_http2.grpc_message(b"x"), calls=10):
-                await until(lambda: is_full(front, PUBLIC_METHOD))
-                assert await is_full(front, PUBLIC_METHOD)
+            never_reading = partial(
+                raw_http2.never_reading, port, ca, PUBLIC_METHOD, raw_http2.grpc_message(b"x"), calls=10
+            )
+            async with AsyncExitStack() as stack:
+                await full(front, PUBLIC_METHOD, lambda: stack.enter_async_context(never_reading()))
+                for _ in range(20):  # it stays so, long after the backend has answered
+                    await front.call()
+                    assert await is_full(front, PUBLIC_METHOD)
             await until(lambda: answers(front, PUBLIC_METHOD))
+
+    asyncio.run(story())
+
+
+def test_a_health_watch_that_is_not_read_keeps_neither_others_nor_the_stop_waiting(folder: Path) -> None:
+    async def story() -> None:
+        # Of a kind there may be 2 here, so it is known when the other watch has come, too.
+        watched, doors = f"{HEALTH}/Watch", (listener(folder, max_concurrent_calls=8, drain_seconds=0.1),)
+        async with gateway_front(folder, listeners=doors) as front:
+            watch = front.channel.unary_stream(watched)(b"", timeout=PATIENCE_SECONDS)
+            assert await watch.read() == SERVING
+            ca, port = folder / "public.pem", front.servers[0].port
+            never_reading = partial(raw_http2.never_reading, port, ca, watched, raw_http2.grpc_message(b""), calls=1)
+            async with AsyncExitStack() as stack:
+                await full(front, watched, lambda: stack.enter_async_context(never_reading()))
+                stopping = asyncio.create_task(front.servers[0].stop())
+                assert await watch.read() == NOT_SERVING
+                await asyncio.wait_for(stopping, PATIENCE_SECONDS)
 
     asyncio.run(story())
 
@@ -266,7 +299,7 @@ def test_connections_are_so_many_also_those_that_never_get_through_tls(folder: P
                 _, writer = await asyncio.open_connection("127.0.0.1", front.servers[0].port)
                 writers.append(writer)
             async with front.door(0) as more:
-                assert (await failure(front.call(channel=more, timeout=2))).code() == Status.UNAVAILABLE
+                assert (await failure(front.call(channel=more))).code() == Status.UNAVAILABLE
                 await front.call()
                 for writer in writers:
                     writer.transport.abort()

@@ -4,14 +4,12 @@ import asyncio
 import gc
 import itertools
 import os
-import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
-import structlog
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status as RichStatus
@@ -22,6 +20,7 @@ from mesh import pki
 from mesh.access.rules import ClientType
 from mesh.config import ConfigError
 from mesh.error_info import DETAILS_KEY
+from mesh.logging import in_context
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import (
     Answer,
@@ -258,7 +257,7 @@ def test_an_exchange_carries_the_request_id_of_its_call_and_nothing_else_of_it(p
 
 def test_each_call_is_logged_once_with_who_called_and_how_it_ended(play: Play) -> None:
     async def story(front: Front) -> None:
-        with capture_logs([structlog.contextvars.merge_contextvars]) as lines:
+        with capture_logs([in_context]) as lines:
             await front.call(metadata=[("x-request-id", "passes")])
             await outcome(front.call(method=MASTER_METHOD, metadata=[("x-request-id", "refused")]))
             await outcome(front.call(method="/no.Such/Method", token=None, metadata=[("x-request-id", "unknown")]))
@@ -340,13 +339,13 @@ def test_the_callers_deadline_reaches_the_backend_shortened(play: Play) -> None:
 
     async def story(front: Front) -> None:
         front.backend.answer = look
-        await front.call(timeout=5.0)
+        await front.call(timeout=50.0)
         await front.call(timeout=1_000.0)
         await front.call(timeout=None)
-        assert 3 < remaining[0] < 5
-        assert all(10 < limited < 12.1 for limited in remaining[1:]), remaining
+        assert 20 < remaining[0] < 51  # on the wire, gRPC rounds up
+        assert all(60 < limited < 91 for limited in remaining[1:]), remaining
 
-    play(story, call_timeout_seconds=12.0)
+    play(story, call_timeout_seconds=90.0)
 
 
 @pytest.mark.parametrize(("timeout", "limit"), [(0.3, 60.0), (None, 0.3), (60.0, 0.3)])
@@ -354,8 +353,9 @@ def test_a_call_that_takes_too_long_ends_on_both_sides(play: Play, timeout: floa
     async def story(front: Front) -> None:
         await front.call()  # the connections are there, and the token is known
         front.backend.answer = held = Held()
-        error = await failure(front.call(timeout=timeout))
-        assert error.code() == Status.DEADLINE_EXCEEDED
+        while not held.begun.is_set():  # on a busy machine the time may be over before the backend hears of the call
+            error = await failure(front.call(timeout=timeout))
+            assert error.code() == Status.DEADLINE_EXCEEDED
         await soon(held.cancelled)
 
     play(story, call_timeout_seconds=limit)
@@ -364,9 +364,7 @@ def test_a_call_that_takes_too_long_ends_on_both_sides(play: Play, timeout: floa
 def test_the_callers_deadline_also_ends_an_exchange_that_hangs(play: Play) -> None:
     async def story(front: Front) -> None:
         front.auth.open.clear()
-        start = time.monotonic()
         assert (await failure(front.call(timeout=0.3))).code() == Status.DEADLINE_EXCEEDED
-        assert time.monotonic() - start < 3
         front.auth.open.set()
         assert await front.call(b"later") == b"later"
 
@@ -706,8 +704,7 @@ def test_a_caller_without_a_token_is_refused_before_the_body_is_read(play: Play)
 @pytest.mark.parametrize("body", [b"", MESSAGE[:-1]])
 def test_a_call_that_ends_without_a_message_is_answered(play: Play, body: bytes) -> None:
     async def story(front: Front) -> None:
-        async with asyncio.timeout(2):
-            answer = await front.post([BEARER], body)
+        answer = await front.post([BEARER], body)
         assert answer.status not in {None, 0}
 
     play(story)
@@ -753,15 +750,20 @@ def test_many_messages_for_a_method_that_takes_one_make_one_call_at_most(play: P
 
 async def closed(front: Front, number: int) -> None:
     """Wait until a door takes no new calls."""
-    async with asyncio.timeout(PATIENCE_SECONDS), front.door(number) as late:
-        while await status_of(front.call(channel=late, timeout=0.2)) != Status.UNAVAILABLE:
+    async with front.door(number) as late:
+        await refused(front, late)
+
+
+async def refused(front: Front, channel: grpc.aio.Channel) -> None:
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await status_of(front.call(channel=channel, timeout=0.2)) != Status.UNAVAILABLE:
             pass
 
 
 def test_calls_under_way_when_the_gateway_stops_are_finished(folder: Path) -> None:
     async def story() -> None:
         held = Held()
-        async with gateway_front(folder) as front:
+        async with gateway_front(folder, listeners=(listener(folder, drain_seconds=60.0),)) as front:
             front.backend.answer = held
             calls = [asyncio.ensure_future(front.call(str(number).encode())) for number in range(5)]
             await soon(held.begun)
@@ -794,10 +796,10 @@ def test_a_call_that_does_not_end_does_not_keep_the_gateway_up(folder: Path) -> 
 def test_all_doors_close_at_once(folder: Path, idle: int, busy: int) -> None:
     async def story() -> None:
         held = Held()
-        doors = (listener(folder, "one"), listener(folder, "two"))
+        doors = [listener(folder, name, drain_seconds=60.0) for name in ("one", "two")]
         backend = FakeBackend(folder)
         async with started(backend), gateway_front(folder, backend) as other:
-            gateway = running(gateway_config(other.auth, backend, listeners=doors))
+            gateway = running(gateway_config(other.auth, backend, listeners=tuple(doors)))
             servers = await gateway.__aenter__()
             front = Front(other.auth, backend, servers, other.channel)
             async with front.door(idle) as first, front.door(busy) as second:
@@ -807,10 +809,10 @@ def test_all_doors_close_at_once(folder: Path, idle: int, busy: int) -> None:
                 await soon(held.begun)
                 stopping = asyncio.ensure_future(gateway.__aexit__(None, None, None))
                 await closed(front, busy)
-                late = await status_of(front.call(channel=first, timeout=0.5))
+                await refused(front, first)
+                assert not stopping.done()
                 held.go_on.set()
                 await asyncio.gather(under_way, stopping)
-                assert late == Status.UNAVAILABLE
 
     asyncio.run(story())
 
@@ -843,14 +845,16 @@ def test_thousands_of_refused_calls_leave_nothing_behind(play: Play) -> None:
             await asyncio.gather(
                 *(outcome(front.call(b"x", **refused[number % len(refused)])) for number in range(start, start + 50))
             )
-        await asyncio.sleep(0)  # for the callbacks of what has ended
         gc.collect()
         return len(asyncio.all_tasks()), len(gc.get_objects())
 
     async def story(front: Front) -> None:
-        tasks_before, objects_before = await refuse(front, 500)
-        tasks, objects = await refuse(front, 2_000)
-        assert tasks <= tasks_before + 5
+        tasks_before, _ = await refuse(front, 50)
+        objects_before = (await refuse(front, 500))[1]
+        objects = (await refuse(front, 2_000))[1]
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(asyncio.all_tasks()) > tasks_before + 5:  # noqa: ASYNC110 - tasks end without an event
+                await asyncio.sleep(0)
         assert objects <= objects_before + 8_000  # the fakes remember 4 objects for each of 333 exchanges
         assert front.backend.calls == []
 

@@ -440,13 +440,13 @@ def test_only_the_gateway_calls_payments(folder: Path, grpc_server: int) -> None
 
 def test_a_caller_without_a_certificate_does_not_get_a_connection(folder: Path, grpc_server: int) -> None:
     config = ChannelConfig(
-        target=f"localhost:{grpc_server}", ca=folder / "ca.pem", server_name=tls.dns_name("payments")
+        target=f"127.0.0.1:{grpc_server}", ca=folder / "ca.pem", server_name=tls.dns_name("payments")
     )
     request = payment_service_pb2.ListPaymentsRequest()
     with open_sync_channel(config) as channel:
         stub = payment_service_pb2_grpc.PaymentServiceStub(channel)
         with pytest.raises(grpc.RpcError) as caught:
-            stub.ListPayments(request, metadata=as_caller(PARTNER), timeout=10)
+            stub.ListPayments(request, metadata=as_caller(PARTNER), timeout=30)
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 

@@ -20,7 +20,7 @@ from sekisho.auth.v1 import token_service_pb2 as token_pb  # noqa: F401 - regist
 from tests.unit.gateway.fake_services import FakeAuthServer, MtlsServer, started
 from tests.unit.gateway.front import PARTNER_METHOD, PUBLIC_METHOD, gateway_config
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 WATCH_METHOD = "/sekisho.payments.v1.PaymentService/WatchPayments"
 HEALTH_METHOD = "/grpc.health.v1.Health/Check"
 
@@ -156,7 +156,7 @@ async def target(folder: Path, log: Path, **settings: Any) -> AsyncIterator[Targ
     async with started(auth), started(backend), _gateway(log, gateway_config(auth, backend, **settings)) as process:
         port = (await _answer(process, b""))["port"]
         ca = folder / "public.pem"
-        async with open_channel(ChannelConfig(target=f"localhost:{port}", ca=ca)) as channel:
+        async with open_channel(ChannelConfig(target=f"127.0.0.1:{port}", ca=ca)) as channel:
             await _heard(channel)
             neighbour = Neighbour(channel)
             calling = asyncio.create_task(neighbour.call_on())

@@ -22,7 +22,7 @@ _MIB = 1024 * 1024
 def test_the_gateway_is_as_it_was_after_good_and_bad_have_come_and_gone(folder: Path, tmp_path: Path) -> None:
     async def story() -> None:
         async with target(folder, tmp_path) as attacked, AsyncExitStack() as stack:
-            config = ChannelConfig(target=f"localhost:{attacked.port}", ca=attacked.ca)
+            config = ChannelConfig(target=f"127.0.0.1:{attacked.port}", ca=attacked.ca)
             channel = await stack.enter_async_context(open_channel(config))
             await channel.channel_ready()
             load = Load(channel)

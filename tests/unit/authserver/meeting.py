@@ -9,7 +9,7 @@ from sqlalchemy import Connection, text
 
 from mesh.database import Database
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60.0
 
 T = TypeVar("T")
 

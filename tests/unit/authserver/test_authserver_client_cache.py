@@ -14,7 +14,7 @@ from mesh.database import Database, DatabaseUnavailable
 from tests.databases import statements
 from tests.unit.authserver.company import Company, Replica, approval
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60.0
 
 
 def play(story: Coroutine[Any, Any, None]) -> None:

@@ -121,7 +121,7 @@ def test_exchanging_writes_nothing(company: Company, database_url: str) -> None:
     assert rows(database_url) == before
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=25)
 @given(
     access_ttl=st.integers(1, 1000),
     private_ttl=st.integers(1, 1000),

@@ -45,7 +45,7 @@ def connection(face: Face, folder: Path) -> Iterator[ssl.SSLSocket]:
 
 
 def read_all(peer: socket.socket) -> bytes:
-    """Read until the server closes."""
+    """Read until the server closes; fail if nothing comes for as long as the socket waits."""
     received = b""
     try:
         while data := peer.recv(65536):
@@ -61,14 +61,14 @@ def test_a_connection_without_a_whole_request_ends_in_time(face: Face, tmp_path:
         start = time.monotonic()
         peer.sendall(sent)
         read_all(peer)
-        assert SECONDS * 0.9 < time.monotonic() - start < SECONDS * 5
+        assert time.monotonic() - start > SECONDS * 0.9
 
 
 def test_a_connection_without_a_tls_handshake_ends_in_time(face: Face) -> None:
     with socket.create_connection(("127.0.0.1", int(face.url.rpartition(":")[2])), timeout=20) as peer:
         start = time.monotonic()
         assert read_all(peer) == b""
-        assert SECONDS * 0.9 < time.monotonic() - start < SECONDS * 5
+        assert time.monotonic() - start > SECONDS * 0.9
 
 
 def test_a_body_that_drips_is_not_waited_for(face: Face, tmp_path: Path) -> None:
@@ -103,6 +103,14 @@ def test_what_is_no_http_is_refused_and_others_notice_nothing(face: Face, tmp_pa
         answers = re.findall(rb"HTTP/1.1 (\d)", read_all(peer))
         assert set(answers) <= ({b"2", b"4"} if sent.startswith(GOOD) else {b"4"})
     assert face.token(face.shops)
+
+
+def test_a_head_that_is_too_large_is_refused_also_when_it_comes_whole(face: Face, tmp_path: Path) -> None:
+    with connection(face, tmp_path) as peer:
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 1)
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"a" * 20_000 + b"\r\n\r\n")
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_CORK, 0)
+        assert read_all(peer).startswith(b"HTTP/1.1 400")
 
 
 @pytest.mark.filterwarnings("ignore:ssl.TLSVersion.TLSv1_1")

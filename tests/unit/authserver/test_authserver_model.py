@@ -34,6 +34,7 @@ from authserver.store.keys import list_keys
 from mesh.database import Database
 from mesh.migrations import upgrade
 from mesh.private_tokens import PrivateTokenVerifier
+from tests.fuzz.effort import examples
 from tests.unit.authserver.company import Company, Replica, approval
 from tests.unit.authserver.key_changes import keeper_of
 
@@ -313,6 +314,6 @@ def test_a_token_is_exchanged_exactly_as_long_as_it_holds(new_database_url: Call
     run_state_machine_as_test(
         lambda: AuthServerMachine(new_database_url()),
         settings=settings(
-            max_examples=40, stateful_step_count=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+            max_examples=examples(15, 40), stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
         ),
     )

@@ -46,7 +46,7 @@ def test_long_ids_from_ever_new_addresses_take_bounded_memory(monkeypatch: pytes
     try:
         for number in range(5000):
             noted.note(f"{number}{'x' * 10_000}", f"2001:db8:{number:x}::1")
-        assert tracemalloc.get_traced_memory()[0] < 100_000
+        assert tracemalloc.get_traced_memory()[0] < 300_000  # each thing kept of all would be a megabyte at least
     finally:
         tracemalloc.stop()
 

@@ -26,6 +26,7 @@ from authserver.trail import Trail
 from mesh.database import Database
 from mesh.sealing import SealBroken
 from tests.databases import rows
+from tests.fuzz.effort import examples
 from tests.unit.authserver.company import AUDIT_KEY, ENCRYPTION, KEY_ENCRYPTION_KEY, NOW
 
 T = TypeVar("T")
@@ -362,7 +363,9 @@ PAUSES = [2000, ANNOUNCE_MS - 1, SEALING.overlap_ms - 1000, 30 * DAY_MS - ANNOUN
 ACTS = st.lists(st.sampled_from(["rotate", "rotate now", "retire", *PAUSES]), min_size=10, max_size=40)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=examples(12, 40), suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(ACTS)
 def test_whatever_is_done_a_key_is_in_use_and_its_tokens_open_until_they_expire(keys: Keys, acts: list[object]) -> None:
     keys.database.run_here(lambda connection: connection.execute(text("DELETE FROM keys")))

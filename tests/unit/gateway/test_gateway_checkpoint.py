@@ -3,9 +3,8 @@ from collections.abc import Awaitable, Callable
 
 import grpc
 import pytest
-import structlog
 
-from gateway.checkpoint import Checkpoint, Metadata
+from gateway.checkpoint import Checkpoint
 from gateway.config import LimitsConfig
 from gateway.errors import AuthServerUnavailable, InvalidToken, MalformedAuthorization, MissingToken
 from gateway.exchange_cache import Exchanged
@@ -14,6 +13,7 @@ from gateway.policy import Route
 from mesh.access.decision import ClientTypeNotAllowed, InsufficientScope, MethodNotFound
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, PUBLIC, Caller, ClientType, MethodRule
+from mesh.call_record import CallRecord, Decision, Metadata, begin, who_calls
 from mesh.errors import ServiceError
 from tests.unit.gateway.conftest import World
 from tests.unit.gateway.fake_services import changed, private_token
@@ -176,9 +176,12 @@ def test_a_genuine_token_is_judged_by_rule_and_door(
 def test_the_log_learns_who_was_refused(judge: Callable[[Act], None]) -> None:
     async def act(world: World, checkpoint: Checkpoint) -> None:
         world.auth.reply = changed(partner_id="ptn_7")
-        structlog.contextvars.clear_contextvars()
+        record = CallRecord("/a.Pay/Audit")
+        begin(record)
         await refusal(checkpoint, "/a.Pay/Audit", GOOD)
-        bound = structlog.contextvars.get_contextvars()
-        assert bound == {"client_id": "client-of-a", "client_type": "PARTNER", "partner_id": "ptn_7"}
+        assert who_calls() == {"client_id": "client-of-a", "client_type": "PARTNER", "partner_id": "ptn_7"}
+        assert record.decision is Decision.REFUSED
+        await admit(checkpoint, "/a.Pay/Both", ALL_CLIENT_TYPES, GOOD)
+        assert record.decision is Decision.ALLOWED
 
     judge(act)

@@ -1,5 +1,4 @@
 import asyncio
-import time
 from collections.abc import Callable
 
 import grpc
@@ -17,6 +16,7 @@ from tests.unit.gateway.fake_services import Reply, Request, partner_reply, priv
 Play = Callable[..., None]
 AUDIENCE = "payments"
 CALLERS = 50
+PATIENCE_SECONDS = 60.0
 
 
 async def all_done(calls: list[asyncio.Task[Exchanged]]) -> list[Exchanged | BaseException]:
@@ -218,7 +218,7 @@ def test_a_caller_who_gives_up_takes_the_answer_from_nobody(play: Play) -> None:
     play(story)
 
 
-def test_when_all_callers_give_up_the_next_one_is_answered(play: Play) -> None:
+def test_when_all_callers_give_up_the_next_one_asks_anew(play: Play) -> None:
     async def story(world: World) -> None:
         calls = await begin(world, 3)
         for call in calls:
@@ -226,7 +226,7 @@ def test_when_all_callers_give_up_the_next_one_is_answered(play: Play) -> None:
         await all_done(calls)
         world.auth.open.set()
         await world.exchange.exchange("sat_a", AUDIENCE)
-        assert len(world.auth.requests) == 1
+        assert len(world.auth.requests) == 2
 
     play(story)
 
@@ -281,14 +281,12 @@ def test_an_answer_that_was_kept_outlives_the_auth_server_only_for_the_grace(pla
 
 
 def test_an_auth_server_that_hangs_is_given_up(play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.exchange._TIMEOUT_SECONDS", 0.3)
-
     async def story(world: World) -> None:
         world.auth.open.clear()
-        start = time.monotonic()
-        with pytest.raises(AuthServerUnavailable):
-            await world.exchange.exchange("sat_a", AUDIENCE)
-        assert time.monotonic() - start < 3
+        with monkeypatch.context() as patched:
+            patched.setattr("gateway.exchange._TIMEOUT_SECONDS", 0.3)
+            with pytest.raises(AuthServerUnavailable):
+                await asyncio.wait_for(world.exchange.exchange("sat_a", AUDIENCE), PATIENCE_SECONDS)
         world.auth.open.set()
         await world.exchange.exchange("sat_a", AUDIENCE)
 

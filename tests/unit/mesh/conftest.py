@@ -8,6 +8,7 @@ from structlog.testing import capture_logs
 
 from mesh import pki
 from mesh.database import Database
+from mesh.logging import in_context
 
 
 @pytest.fixture(scope="session")
@@ -33,5 +34,5 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def log_lines() -> Iterator[list[MutableMapping[str, Any]]]:
-    with capture_logs([structlog.contextvars.merge_contextvars, structlog.processors.format_exc_info]) as lines:
+    with capture_logs([in_context, structlog.processors.format_exc_info]) as lines:
         yield lines

@@ -10,6 +10,8 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig, ServerConfig
+from mesh.interceptors.wrapping import Interceptor
+from mesh.reflection import ReflectionHandler
 from mesh.server import Server, Service
 from mesh.tls import dns_name
 
@@ -47,11 +49,11 @@ def server_config(certificates: Path, *, mtls: bool = True, **settings: Any) -> 
 def echo_server(
     config: ServerConfig,
     handlers: Mapping[str, Any],
-    interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    interceptors: Sequence[Interceptor] = (),
     *,
     reflected: Mapping[str, FileDescriptorSet] | None = None,
 ) -> Server:
-    return Server(config, [echo_service(handlers)], interceptors, reflected=reflected or {})
+    return Server(config, [echo_service(handlers)], interceptors, reflection=ReflectionHandler(reflected or {}))
 
 
 @asynccontextmanager
@@ -82,7 +84,7 @@ async def calling(
 
 @asynccontextmanager
 async def echoing(
-    certificates: Path, handlers: Mapping[str, Any], interceptors: Sequence[grpc.aio.ServerInterceptor] = ()
+    certificates: Path, handlers: Mapping[str, Any], interceptors: Sequence[Interceptor] = ()
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Run a server, and open the gateway's channel to it."""
     async with (

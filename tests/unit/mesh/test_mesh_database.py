@@ -13,7 +13,7 @@ from mesh.config import ConfigError
 from mesh.database import Database, DatabaseUnavailable
 from mesh.errors import Code
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 
 
 @pytest.fixture

@@ -125,7 +125,7 @@ def test_a_reading_unit_sees_one_state_and_cannot_write(database: Database) -> N
 def test_a_deadlock_is_run_again(database: Database, database_url: str) -> None:
     """Two units lock two rows in opposite order, at the same time; SQLite has but one writer, so they only queue."""
     database.run_here(lambda connection: connection.execute(insert(NUMBERS), [{"name": "b", "value": 0}]))
-    both = threading.Barrier(2, timeout=5) if database_url.startswith("postgresql") else None
+    both = threading.Barrier(2, timeout=60) if database_url.startswith("postgresql") else None
     attempts = []
 
     def lock(first: str, second: str) -> None:
@@ -144,7 +144,8 @@ def test_a_deadlock_is_run_again(database: Database, database_url: str) -> None:
     for thread in threads:
         thread.join()
     assert database.read_here(lambda connection: value(connection, "a") + value(connection, "b")) == 4
-    assert len(attempts) == (3 if both else 2)
+    # Which of them gave way may come again before the other one woke up, and they meet once more.
+    assert len(attempts) > 2 if both else len(attempts) == 2
 
 
 def test_a_database_that_comes_back_is_used_again(postgresql_url: Callable[[], str]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from mesh.lifecycle import forever, working
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60.0
 SERVICE = """
 import asyncio, sys, time
 from contextlib import asynccontextmanager
@@ -225,7 +225,7 @@ def test_a_worker_that_is_cancelled_in_the_moment_it_is_woken_ends() -> None:
         await asyncio.sleep(0.01)  # until the worker waits
         wake.set()
         worker.cancel()
-        done, _ = await asyncio.wait([worker], timeout=0.5)
+        done, _ = await asyncio.wait([worker], timeout=PATIENCE_SECONDS)
         worker.cancel()
         assert done
 

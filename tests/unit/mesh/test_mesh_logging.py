@@ -1,6 +1,11 @@
+import asyncio
+import io
 import json
 import subprocess
 import sys
+from typing import Any
+
+from mesh.logging import Lines
 
 SCRIPT = """
 import logging
@@ -26,3 +31,59 @@ def test_each_line_on_standard_error_is_a_json_object_that_names_the_service() -
     assert (foreign["event"], foreign["service"], foreign["level"]) == ("from a library", "test", "warning")
     assert "ZeroDivisionError" in broken["exception"]
     assert all(line["timestamp"].endswith("Z") for line in (own, foreign, broken))
+
+
+class Counted(io.BytesIO):
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes = 0
+        self.written = asyncio.Event()
+
+    def write(self, line: Any) -> int:
+        self.writes += 1
+        self.written.set()
+        return super().write(line)
+
+
+def test_lines_that_inform_are_written_some_at_a_time_and_all_of_them() -> None:
+    file = Counted()
+
+    async def story() -> None:
+        lines = Lines(file)
+        for number in range(100):
+            lines.info(b"%d" % number)
+        assert file.getvalue() == b""
+        async with asyncio.timeout(10):
+            await file.written.wait()
+        lines.info(b"100")
+        lines.flush()
+
+    asyncio.run(story())
+    assert file.getvalue() == b"".join(b"%d\n" % number for number in range(101))
+    assert file.writes == 2
+
+
+def test_a_line_that_warns_is_written_at_once_and_in_its_order() -> None:
+    file = Counted()
+
+    async def story() -> None:
+        lines = Lines(file)
+        lines.info(b"first")
+        lines.warning(b"second")
+        assert file.getvalue() == b"first\nsecond\n"
+
+    asyncio.run(story())
+
+
+def test_as_many_lines_wait_as_memory_is_meant_for_them_and_none_where_no_loop_runs() -> None:
+    file = Counted()
+
+    async def story(lines: Lines) -> None:
+        for _ in range(1100):
+            lines.info(b"x")
+        assert file.getvalue().count(b"x") == 1000
+
+    lines = Lines(file)
+    asyncio.run(story(lines))
+    lines.info(b"y")
+    assert file.getvalue().endswith(b"x\ny\n")

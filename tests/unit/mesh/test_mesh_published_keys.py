@@ -9,6 +9,7 @@ from google.protobuf.json_format import ParseDict
 
 from mesh.errors import Code
 from mesh.published_keys import KeysUnavailable, PublishedKeys
+from mesh.reflection import ReflectionHandler
 from mesh.server import Server, Service
 from mesh.signed_jwt import SigningKey, create_pem
 from sekisho.auth.v1 import key_service_pb2, key_service_pb2_grpc
@@ -33,7 +34,7 @@ async def publishing(certificates: Path, jwks: Sequence[dict[str, str]]) -> Asyn
     service = Service(
         "sekisho.auth.v1.KeyService", key_service_pb2_grpc.add_KeyServiceServicer_to_server, FixedKeyService(jwks)
     )
-    server = Server(server_config(certificates), [service], [], reflected={})
+    server = Server(server_config(certificates), [service], [], reflection=ReflectionHandler({}))
     async with started(server), calling(server, certificates, "payments") as channel:
         yield channel
 

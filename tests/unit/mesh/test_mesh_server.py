@@ -106,7 +106,7 @@ def test_health_is_told_for_whatever_else_has_a_name(certificates: Path) -> None
         server = echo_server(server_config(certificates), unary())
         async with started(server), calling(server, certificates) as channel:
             for serving, status in ((False, NOT_SERVING), (True, SERVING), (False, NOT_SERVING)):
-                await server.report("test.Thing", serving=serving)
+                server.report("test.Thing", serving=serving)
                 assert await check(channel, "test.Thing") == status
                 assert await check(channel, "") == SERVING
 

@@ -15,7 +15,7 @@ from mesh.service_config import service_config
 from mesh.tls import dns_name
 from tests.unit.mesh.echo_servers import UNARY, echo_server, server_config, started, unary
 
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = 60.0
 
 
 class Address:

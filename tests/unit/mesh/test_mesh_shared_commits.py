@@ -15,7 +15,7 @@ from sqlalchemy import Connection, event, text
 from mesh.database import Database
 from mesh.shared_commits import SharedCommits
 
-PATIENCE_SECONDS = 10
+PATIENCE_SECONDS = 60
 T = TypeVar("T")
 Work = Callable[[Connection], Any]
 

@@ -84,6 +84,31 @@ def test_a_caller_who_gives_up_does_not_take_the_result_away_from_the_others(lea
     asyncio.run(story())
 
 
+def test_when_all_callers_have_gone_the_work_is_given_up_and_the_next_one_begins_anew() -> None:
+    async def story() -> None:
+        flights, work, given_up = SingleFlight[str, int](), Work(), asyncio.Event()
+
+        async def slow_to_leave() -> int:
+            try:
+                return await work()
+            finally:
+                given_up.set()
+                await give_way()
+
+        callers = [asyncio.create_task(flights.do("a", slow_to_leave)) for _ in range(2)]
+        await give_way()
+        for caller in callers:
+            caller.cancel()
+        await asyncio.wait(callers)
+        next_one = asyncio.create_task(flights.do("a", work))
+        await give_way()
+        assert given_up.is_set()
+        work.may_end.set()
+        assert await next_one == 2
+
+    asyncio.run(story())
+
+
 def test_an_error_that_nobody_waits_for_any_more_makes_no_noise() -> None:
     async def story() -> None:
         complaints = list[object]()

@@ -91,8 +91,8 @@ class Key:
         Key.alive -= 1
 
 
-def test_of_a_million_keys_no_more_are_remembered_than_the_capacity() -> None:
+def test_of_many_keys_no_more_are_remembered_than_the_capacity() -> None:
     throttle = Throttle(10, 6, capacity=1000)
-    for number in range(1_000_000):
+    for number in range(100_000):
         throttle.take(Key(), number / 1000)
     assert Key.alive == 1000

@@ -24,7 +24,7 @@ from sekisho.payments.v1 import partner_application_service_pb2 as application_p
 from sekisho.payments.v1 import payment_service_pb2 as payment_pb
 from tests.unit.payments.payments_world import MERCHANT, NOW, World, yen
 
-PATIENCE_SECONDS = 20
+PATIENCE_SECONDS = 60.0
 REQUEST_ID = "request-1"
 
 

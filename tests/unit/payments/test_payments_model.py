@@ -39,6 +39,7 @@ from payments.wallets import top_up_wallet
 from sekisho.payments.v1 import payment_service_pb2 as pb
 from sekisho.payments.v1 import wallet_service_pb2
 from sekisho.payments.v1.money_pb2 import Money as MoneyMessage
+from tests.fuzz.effort import examples
 from tests.unit.payments.payments_world import NOW, World, yen
 
 amounts = st.integers(1, 15_000)
@@ -340,6 +341,6 @@ def test_payments_do_what_the_model_says(new_database_url: Callable[[], str]) ->
     run_state_machine_as_test(
         lambda: PaymentsMachine(new_database_url()),
         settings=settings(
-            max_examples=10, stateful_step_count=30, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+            max_examples=examples(6, 10), stateful_step_count=30, suppress_health_check=[HealthCheck.too_slow]
         ),
     )

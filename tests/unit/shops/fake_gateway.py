@@ -91,7 +91,7 @@ class FakeGateway(
 
     @property
     def channel_config(self) -> ChannelConfig:
-        return ChannelConfig(target=f"localhost:{self.port}", ca=self.folder / "public-ca.pem")
+        return ChannelConfig(target=f"127.0.0.1:{self.port}", ca=self.folder / "public-ca.pem")
 
     async def start(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -102,7 +102,7 @@ class FakeGateway(
         payments_grpc.add_PaymentServiceServicer_to_server(self, self._server)
         key, certificate = self.folder / "gateway-key.pem", self.folder / "gateway.pem"
         credentials = grpc.ssl_server_credentials([(key.read_bytes(), certificate.read_bytes())])
-        self.port = self._server.add_secure_port(f"localhost:{self.port}", credentials)
+        self.port = self._server.add_secure_port(f"127.0.0.1:{self.port}", credentials)
         await self._server.start()
 
     async def stop(self) -> None:

@@ -78,14 +78,14 @@ class NotYou(ServiceError):
     code = Code.PERMISSION_DENIED
 
 
-class Refusing(grpc.aio.ServerInterceptor):
+class Refusing:
     """Lets nobody through."""
 
-    async def intercept_service(self, continuation: Any, handler_call_details: Any) -> Any:
+    def intercept(self, _path: str, handler: Any) -> Any:
         async def refuse(_context: object, _proceed: object) -> None:
             raise NotYou("not you")
 
-        return wrap(await continuation(handler_call_details), refuse)
+        return wrap(handler, refuse)
 
 
 def test_who_may_not_call_is_told_that_whatever_the_message(certificates: Path) -> None:

@@ -22,7 +22,7 @@ def answers(
 
     async def ask(channel: grpc.aio.Channel, path: str) -> str:
         try:
-            await channel.unary_unary(path)(b"", timeout=10)
+            await channel.unary_unary(path)(b"", timeout=30)
         except grpc.aio.AioRpcError as error:
             return read_error_info(error)[0] or error.code().name
         return "OK"

@@ -7,18 +7,18 @@ import grpc
 import pytest
 
 from mesh.errors import Code, ServiceError
-from mesh.interceptors.errors import ErrorInterceptor
-from mesh.interceptors.wrapping import Continuation, Handler, Proceed, wrap
+from mesh.interceptors.calls import CallInterceptor
+from mesh.interceptors.wrapping import Handler, Proceed, wrap
 from tests.unit.mesh.echo_servers import ECHO, echoing, failure
 
 
-class Surrounding(grpc.aio.ServerInterceptor):
+class Surrounding:
     """Notes when it is entered and left."""
 
     def __init__(self) -> None:
         self.notes: list[str] = []
 
-    async def intercept_service(self, continuation: Continuation, details: grpc.HandlerCallDetails) -> Handler | None:
+    def intercept(self, _path: str, handler: Handler | None) -> Handler | None:
         async def around(_: object, proceed: Proceed) -> Any:
             self.notes.append("enter")
             try:
@@ -29,7 +29,7 @@ class Surrounding(grpc.aio.ServerInterceptor):
             self.notes.append("leave")
             return answer
 
-        return wrap(await continuation(details), around)
+        return wrap(handler, around)
 
 
 async def unary_unary(request: bytes, _: object) -> bytes:
@@ -121,7 +121,7 @@ def test_every_kind_of_handler_answers_inside_its_surrounding(certificates: Path
 def test_what_a_handler_raises_passes_through_its_surrounding(certificates: Path, method: str) -> None:
     async def story() -> None:
         surrounding = Surrounding()
-        async with echoing(certificates, HANDLERS, [surrounding, ErrorInterceptor()]) as channel:
+        async with echoing(certificates, HANDLERS, [surrounding, CallInterceptor((), with_workloads=False)]) as channel:
             assert (await failure(call(channel, method))).code() is grpc.StatusCode.FAILED_PRECONDITION
         assert surrounding.notes == ["enter", "AbortError"]
 

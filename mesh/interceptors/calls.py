@@ -1,0 +1,132 @@
+"""Begins and ends each call: its record, the status of what went wrong, its log line."""
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import grpc
+import structlog
+
+from mesh import request_id
+from mesh.call_record import CallRecord, Observer, begin
+from mesh.errors import Code, ServiceError
+from mesh.interceptors.errors import abort
+from mesh.interceptors.wrapping import Context, Handler, Proceed, wrap
+from mesh.peers import workload_of
+
+_log = structlog.get_logger()
+
+# What load balancers and supervisors ask for all the time says nothing about traffic.
+_SILENT_SERVICE = "/grpc.health.v1.Health/"
+_STATUS_NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
+
+
+class Internal(ServiceError):
+    """Something broke that the caller can't mend. What it was is in the log, under the call's request id."""
+
+    code = Code.INTERNAL
+
+
+class CallInterceptor:
+    """Keeps a record of each call, under the caller's `x-request-id`, so that log lines join across services.
+
+    What inner interceptors and the handler raise is answered here, so the log says what went out: a `ServiceError` with
+    its status and details, anything else with INTERNAL. When the call has ended, the log has a line of it.
+
+    Args:
+        observers: Are told of each call that has ended, and so logged; they must not raise.
+        with_workloads: Whether callers show certificates.
+
+    """
+
+    def __init__(self, observers: Sequence[Observer], *, with_workloads: bool) -> None:
+        """Remember whom to tell."""
+        self._observers = observers
+        self._with_workloads = with_workloads
+
+    def intercept(self, path: str, handler: Handler | None) -> Handler | None:
+        """Wrap the handler."""
+        silent = path.startswith(_SILENT_SERVICE)
+
+        async def call(context: Context, proceed: Proceed) -> object:
+            start = time.perf_counter()
+            record = self._begin(path, context)
+            try:
+                answer = await _translated(context, proceed, record)
+                record.status = _status_name(context)
+            except grpc.aio.AbortError:
+                record.status = _status_name(context)
+                raise
+            finally:
+                record.seconds = time.perf_counter() - start
+                if not silent:
+                    self._end(record)
+            return answer
+
+        return wrap(handler, call)
+
+    def _begin(self, path: str, context: Context) -> CallRecord:
+        metadata = context.invocation_metadata() or ()
+        presented = next((value for key, value in metadata if key == request_id.KEY), None)
+        record = CallRecord(
+            path,
+            # It stays for the whole call: grpc.aio runs all of it in one task.
+            request_id=request_id.adopt(presented if isinstance(presented, str) else None),
+            address=context.peer(),
+            workload=(workload_of(context) or "") if self._with_workloads else "",
+            metadata=tuple(metadata),
+            status=grpc.StatusCode.CANCELLED.name,  # if nobody comes to write another
+        )
+        begin(record)
+        return record
+
+    def _end(self, record: CallRecord) -> None:
+        for observe in self._observers:
+            observe(record)
+        _log.info("call", **_fields(record))
+
+
+async def _translated(context: Context, proceed: Proceed, record: CallRecord) -> object:
+    try:
+        return await proceed()
+    except (grpc.aio.AbortError, grpc.aio.InternalError):  # the latter: the caller is gone, and can't be told
+        raise
+    except ServiceError as error:
+        record.reason = error.reason
+        await abort(context, error)
+    except Exception:  # noqa: BLE001 - the last resort: what it was goes to the log, not to the caller
+        _log.exception("unexpected error")
+        record.reason = Internal.reason
+        await abort(context, Internal("internal error"))
+
+
+def _status_name(context: Context) -> str:
+    code: Any = context.code()  # grpc.aio hands back the number, 0 if nothing was set
+    return _STATUS_NAMES[code] if isinstance(code, int) else grpc.StatusCode.OK.name if code is None else code.name
+
+
+def _fields(record: CallRecord) -> dict[str, object]:
+    """Return what the line says of a call, besides its request id and its client: all that is not empty."""
+    fields: dict[str, object] = {"method": record.method, "peer": record.peer}
+    if record.decision is not None:
+        fields["decision"] = record.decision
+    if record.reason:
+        fields["reason"] = record.reason
+    if record.would_refuse:
+        fields["would_refuse"] = record.would_refuse
+    fields["status"] = record.status
+    if record.request_messages or record.response_messages:
+        fields["request_messages"] = record.request_messages
+        fields["request_bytes"] = record.request_bytes
+        fields["response_messages"] = record.response_messages
+        fields["response_bytes"] = record.response_bytes
+    if record.exchange_seconds:
+        fields["exchange_milliseconds"] = _milliseconds(record.exchange_seconds)
+    if record.backend_seconds:
+        fields["backend_milliseconds"] = _milliseconds(record.backend_seconds)
+    fields["milliseconds"] = _milliseconds(record.seconds)
+    return fields
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 3)
