@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 from weakref import WeakSet
 
-from gateway.errors import RevocationsUnknown, TokenExpired, TokenRevoked
+from gateway.errors import AuthServerUnavailable, InvalidToken, RevocationsUnknown, TokenExpired, TokenRevoked
 from mesh.access.rules import Caller
 from mesh.errors import ServiceError
 
@@ -73,18 +73,17 @@ class Exchanged:
     _streams: set[asyncio.Timeout] | None = field(default=None, init=False)  # few have any
 
     def require_lasting(self, now: float) -> None:
-        """Refuse what has come too late: callers may take their time with a message.
+        """Refuse a call that has come too late: callers may take their time with a message.
 
         Raises:
-            TokenExpired: If the access token has expired.
-            TokenRevoked: If it was revoked.
-            RevocationsUnknown: If nobody can tell any more whether it is revoked.
+            InvalidToken: If the access token has expired, or was revoked.
+            AuthServerUnavailable: If nobody can tell any more whether it was.
 
         """
-        if self._ended:
-            raise self._ended()
-        if now >= self.access_until:
-            raise _expired()
+        if self._ended is _unknown:
+            raise AuthServerUnavailable("what is revoked can't be learned now; try again")
+        if self._ended or now >= self.access_until:
+            raise InvalidToken("the access token has expired, or was revoked, before the message came; take a new one")
 
     @asynccontextmanager
     async def lasting(self) -> AsyncIterator[None]:

@@ -4,11 +4,11 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager, nullcontext, suppress
-from typing import Any, NoReturn, TypeAlias
+from typing import Any, TypeAlias
 
 import grpc
 
-from gateway.errors import BackendFault, BackendUnavailable
+from gateway.answers import AnswersRelay, relay_answer
 from gateway.forwarding import forwarded_metadata
 from gateway.interceptor import current_exchange
 from gateway.only_message import only_message
@@ -70,7 +70,7 @@ def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
         timeout = timeout_seconds if remaining is None else min(remaining, timeout_seconds)
         start = time.perf_counter()
         try:
-            response = await _relay_response(opens(request, metadata=_metadata(record), timeout=timeout), context)
+            response = await relay_answer(opens(request, metadata=_metadata(record), timeout=timeout), context)
         finally:
             record.backend_seconds = time.perf_counter() - start
         record.response_messages, record.response_bytes = 1, len(response)
@@ -84,7 +84,7 @@ def _unary_stream(opens: _Open, timeout_seconds: float) -> _Forward:
         record = current_call()
         request = await _only_message(record, context, timeout_seconds)
         async with _open_stream(opens, record, context, request) as call:
-            await _relay_responses(call, record, context)
+            await AnswersRelay(call, record, context).run()
 
     return forward
 
@@ -93,7 +93,7 @@ def _stream_stream(opens: _Open, *, server_streaming: bool) -> _Forward:
     async def forward(_requests: object, context: Context) -> None:
         record = current_call()
         async with _open_stream(opens, record, context) as call, _pumping(record, context, call):
-            await _relay_responses(call, record, context, only_one=not server_streaming)
+            await AnswersRelay(call, record, context, only_one=not server_streaming).run()
 
     return forward
 
@@ -156,53 +156,3 @@ async def _pump(record: CallRecord, context: Context, call: Any, cancelled: Call
         await context.read()
         if not cancelled():
             await core.send_receive_close()
-
-
-async def _relay_response(call: Any, context: Context) -> bytes:  # noqa: ANN401 - as above
-    """Return the backend's one answer, with its metadata sent; or end the call as the backend ended it."""
-    try:
-        response: bytes | None = await call
-    except grpc.aio.AioRpcError as error:
-        if initial := error.initial_metadata():
-            await context.send_initial_metadata(tuple(initial))
-        await _relay_error(error, context)
-    if response is None:  # grpc.aio's way to say that the stream ended before a message
-        raise BackendFault("the service gave no answer")
-    if initial := await call.initial_metadata():
-        await context.send_initial_metadata(tuple(initial))
-    context.set_trailing_metadata(tuple(await call.trailing_metadata()))
-    return response
-
-
-async def _relay_responses(call: Any, record: CallRecord, context: Context, *, only_one: bool = False) -> None:  # noqa: ANN401 - as above
-    """Hand the backend's answers on as they come, each written before the next is read; end as the backend ends.
-
-    If there is to be only one, no second is handed on: callers who read one would not even hear of the call's end.
-    """
-    try:
-        initial = await call.initial_metadata()
-        # A call that has ended already had no headers, only trailers; clients retry such a one, so it stays like that.
-        if initial or not call.done():
-            await context.send_initial_metadata(tuple(initial or ()))
-        while (message := await call.read()) is not grpc.aio.EOF:
-            if only_one and record.response_messages:
-                raise BackendFault("the service gave more than one answer")
-            await context.write(message)
-            record.response_messages += 1
-            record.response_bytes += len(message)
-    except grpc.aio.AioRpcError as error:
-        await _relay_error(error, context)
-    if only_one and not record.response_messages:
-        raise BackendFault("the service gave no answer")
-    context.set_trailing_metadata(tuple(await call.trailing_metadata()))
-
-
-async def _relay_error(error: grpc.aio.AioRpcError, context: Context) -> NoReturn:
-    """End the call as the backend ended it; speak for a backend that can't be reached."""
-    trailing = tuple(error.trailing_metadata() or ())
-    if error.code() == grpc.StatusCode.UNAVAILABLE and not trailing:
-        # Most likely made by the transport here; its words name the backend's address, no business of the caller's.
-        raise BackendUnavailable(
-            "the service can't be reached, or broke off; an idempotent call may be tried again"
-        ) from error
-    await context.abort(error.code(), error.details() or "", trailing)

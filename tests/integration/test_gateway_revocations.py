@@ -185,8 +185,10 @@ def test_the_backend_hears_that_a_revoked_stream_has_ended(play: Play) -> None:
     play(story)
 
 
-@pytest.mark.parametrize("method", [WATCH, PARTNER_METHOD])
-def test_a_call_reaches_no_backend_if_its_token_is_revoked_before_its_message_comes(play: Play, method: str) -> None:
+@pytest.mark.parametrize(("method", "refusal"), [(WATCH, REVOKED), (PARTNER_METHOD, INVALID)])
+def test_a_call_reaches_no_backend_if_its_token_is_revoked_before_its_message_comes(
+    play: Play, method: str, refusal: tuple[Status, str]
+) -> None:
     async def story(it: Scene) -> None:
         it.auth.asked.clear()
         metadata = [("authorization", "Bearer sat_late")]
@@ -200,7 +202,7 @@ def test_a_call_reaches_no_backend_if_its_token_is_revoked_before_its_message_co
                 opened += 1
         await late.write(b"")
         await late.done_writing()
-        assert await outcome(_rest(late)) == REVOKED
+        assert await outcome(_rest(late)) == refusal
         assert await it.call(OTHER) == OK  # by the same connection, so after whatever came before it
         assert len(it.backend.calls) == opened + 1
 

@@ -21,6 +21,7 @@ from tests.unit.gateway.raw_http2 import (
     PREFACE,
     RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
     encode_frame,
     encode_headers,
     grpc_message,
@@ -129,6 +130,18 @@ async def never_reads(target: Target) -> None:
         await target.neighbour.answered(60)
 
 
+async def leaves_streams(target: Target) -> None:
+    """Ask for streams without end, and leave each as soon as it begins."""
+    async with connected(target) as wire:
+        wire.send(WINDOW_UPDATE, 0, 0, (2**31 - 2**16).to_bytes(4))
+        for stream in range(1, 800, 2):
+            wire.open(stream, WATCH_METHOD, _BEARER)
+            wire.send(DATA, END_STREAM, stream, grpc_message(b""))
+            while (await wire.frame())[1] != stream:
+                pass
+            wire.send(RST_STREAM, 0, stream, _CANCEL)
+
+
 async def sends_a_megabyte_of_headers(target: Target) -> None:
     """Send a megabyte of metadata, in one block, and in one that never ends."""
     for block in (encode_headers([(b"x-large", bytes(1024 * 1024).replace(b"\0", b"a"))]), None):
@@ -219,6 +232,7 @@ PEERS: Mapping[str, Peer] = {
         opens_calls_and_stalls,
         watches_health,
         never_reads,
+        leaves_streams,
         sends_a_megabyte_of_headers,
         floods_with_pings,
         resets_rapidly,
