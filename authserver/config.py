@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from mesh.config import Config, PositiveInt, PositiveSeconds, ServerConfig
+from mesh.config import Config, PositiveInt, PositiveSeconds, ServerConfig, ServiceConfig
 
 
 class StatementIssuerConfig(Config, frozen=True):
@@ -48,7 +48,7 @@ class HttpConfig(Config, frozen=True):
         return f"{self.public_url}/oauth2/token"
 
 
-class AuthServerConfig(Config, frozen=True):
+class AuthServerConfig(ServiceConfig, frozen=True):
     """What the auth server needs to know."""
 
     # Where to listen.

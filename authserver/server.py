@@ -18,7 +18,7 @@ from authserver.feed import Feed
 from authserver.http_face.app import application
 from authserver.http_face.discovery import DiscoveryEndpoints
 from authserver.http_face.registration import RegistrationEndpoints
-from authserver.http_face.server import HttpFace
+from authserver.http_face.tls import tls_context
 from authserver.http_face.tokens import TokenEndpoints
 from authserver.installation import Installation, read_installation
 from authserver.key_ring import KeyRing
@@ -38,9 +38,11 @@ from mesh import migrations
 from mesh.access.descriptors import own_contracts, read_methods
 from mesh.config import ConfigError
 from mesh.database import Database
+from mesh.http_server import HttpServer
 from mesh.interceptors.peers import ANY_WORKLOAD, PeerInterceptor
 from mesh.interceptors.private_token import PrivateTokenInterceptor
 from mesh.lifecycle import working
+from mesh.metrics import Metrics
 from mesh.private_tokens import PrivateTokenVerifier
 from mesh.reflection import ReflectionHandler
 from mesh.sealing import SealBroken
@@ -92,11 +94,14 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
         names = [service.name for service in services]
         contracts = own_contracts()
         verifier = PrivateTokenVerifier(key_ring.published, config.issuer, NAME, time.time)
+        methods = read_methods(contracts)
+        metrics = Metrics(config.metrics_listen, methods)
         server = Server(
             config.server,
             services,
-            [PeerInterceptor(_PEERS, names), PrivateTokenInterceptor(read_methods(contracts), verifier)],
+            [PeerInterceptor(_PEERS, names), PrivateTokenInterceptor(methods, verifier)],
             reflection=ReflectionHandler(dict.fromkeys(names, contracts)),
+            observers=metrics.observers,
         )
         await feed.follow()
         await key_ring.reload()  # what has changed since they were loaded, the feed does not tell
@@ -108,6 +113,7 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
             keep_account(database, installation.trail, refusals, heads),
         ):
             await stack.enter_async_context(working(task))
+        await stack.enter_async_context(metrics.served())
         if face:
             await face.start()
             stack.push_async_callback(face.stop)
@@ -156,14 +162,21 @@ def _work(
     )
 
 
-def _http_face(config: AuthServerConfig, http: HttpConfig, work: _Work, contracts: FileDescriptorSet) -> HttpFace:
+def _http_face(config: AuthServerConfig, http: HttpConfig, work: _Work, contracts: FileDescriptorSet) -> HttpServer:
     url, seconds, methods = http.public_url, http.request_seconds, read_methods(contracts)
     app = application(
         TokenEndpoints(work.authenticator, work.client_tokens, issuer=url, seconds=seconds),
         RegistrationEndpoints(work.access_tokens, work.registrations, methods=methods, public_url=url, seconds=seconds),
         DiscoveryEndpoints(work.key_ring, methods=methods, public_url=url),
     )
-    return HttpFace(http, app, config.server.drain_seconds)
+    return HttpServer(
+        app,
+        http.listen,
+        tls=tls_context(http),
+        max_connections=http.max_connections,
+        request_seconds=http.request_seconds,
+        drain_seconds=config.server.drain_seconds,
+    )
 
 
 def _services(config: AuthServerConfig, installation: Installation, work: _Work) -> list[Service]:

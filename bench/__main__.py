@@ -27,6 +27,7 @@ MEASUREMENTS: dict[str, _Measurement] = {
     "gateway.large": gateway_rows.large,
     "gateway.latency": gateway_rows.latency,
     "gateway.stream": gateway_rows.stream,
+    "gateway.observed": gateway_rows.observed,
     "gateway.rules": gateway_scale_rows.rules,
     "gateway.tokens": gateway_scale_rows.tokens,
     "gateway.reload": gateway_reload_rows.reload,

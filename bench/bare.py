@@ -15,7 +15,7 @@ import grpc
 from mesh import tls
 from mesh.access.descriptors import service_of
 from mesh.channel import open_channel
-from mesh.config import ChannelConfig, Config, ServerConfig
+from mesh.config import ChannelConfig, ServerConfig, ServiceConfig
 from mesh.infrastructure import HEALTH_SERVICE
 from mesh.interceptors.wrapping import Context, Handler
 from mesh.lifecycle import run_service
@@ -27,7 +27,7 @@ STREAM_MESSAGES = 1_000
 IDLE = b"idle"
 
 
-class BareConfig(Config, frozen=True):
+class BareConfig(ServiceConfig, frozen=True):
     """A bare server or proxy."""
 
     # Where to listen.

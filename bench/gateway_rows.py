@@ -1,7 +1,7 @@
 """What a call costs at the gateway, beside a bare proxy to the same backend."""
 
 import statistics
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -9,7 +9,7 @@ import msgspec
 
 from bench import load
 from bench.bare import STREAM, UNARY, BareConfig
-from bench.fleet import Server, fleet, free_address
+from bench.fleet import Fleet, Server, fleet, free_address
 from bench.measure import Row, Scale, Spread, compare, measure_pairs, say
 from cli.supervisor import answer_of
 from gateway.config import GatewayConfig
@@ -86,29 +86,62 @@ async def stream(scale: Scale) -> list[Row]:
     return [compare("gateway.stream", "CPU µs/message", pairs, lambda cost: cost.cpu_microseconds)]
 
 
+async def observed(scale: Scale) -> list[Row]:
+    """Measure unary calls with log and metrics, beside a gateway that has neither."""
+    async with fleet() as processes:
+        shared = config.load(processes.home.config("gateway"), GatewayConfig)
+        payments = config.load(processes.home.config("payments"), PaymentsConfig)
+        [door] = shared.listeners
+        silent_door = msgspec.structs.replace(door.server, listen=free_address())
+        silent = msgspec.structs.replace(shared, listeners=(msgspec.structs.replace(door, server=silent_door),))
+        loud = msgspec.structs.replace(shared, metrics_listen=free_address())
+        await processes.start("authserver")
+        await processes.start_bare("echo", BareConfig(server=payments.server))
+        pids = [
+            await processes.start("gateway", processes.write_config("gateway", loud)),
+            await processes.start("bench.silent_gateway", processes.write_config("silent", silent)),
+        ]
+        servers = [
+            Server(pid, await processes.connect(ChannelConfig(target=listen, ca=processes.addresses.ca)))
+            for pid, listen in zip(pids, (door.server.listen, silent_door.listen), strict=True)
+        ]
+        metadata = await _opening(processes, servers)
+        subject, baseline = (
+            load.calls(server, UNARY, [_MESSAGE], scale.calls, metadata=metadata) for server in servers
+        )
+        pairs = await measure_pairs("gateway.observed", scale.rounds, subject, baseline)
+    return [compare("gateway.observed", "CPU µs/call", pairs, lambda cost: cost.cpu_microseconds)]
+
+
 @asynccontextmanager
 async def proxies(restrictions: Path | None = None) -> AsyncIterator[tuple[Server, Server, load.Metadata]]:
     """Run gateway, with restrictions or none, and bare proxy before one backend; yield both, and what opens it."""
     async with fleet() as processes:
         settings = config.load(processes.home.config("gateway"), GatewayConfig)
-        restricted = processes.write_config("gateway", msgspec.structs.replace(settings, restrictions=restrictions))
+        settings = msgspec.structs.replace(settings, restrictions=restrictions, metrics_listen=free_address())
         backend = next(backend for backend in settings.backends if backend.name == "payments").channel
         echo = config.load(processes.home.config("payments"), PaymentsConfig).server
         public = msgspec.structs.replace(settings.listeners[0].server, listen=free_address())
         await processes.start("authserver")
         await processes.start_bare("echo", BareConfig(server=echo))
         bare_pid = await processes.start_bare("proxy", BareConfig(server=public, backend=backend))
-        gateway_pid = await processes.start("gateway", restricted)
+        gateway_pid = await processes.start("gateway", processes.write_config("gateway", settings))
         for inner in (settings.auth, backend):
             await processes.connect(inner)
         gateway, bare = [
             Server(pid, await processes.connect(ChannelConfig(target=target, ca=processes.addresses.ca)))
             for pid, target in ((gateway_pid, processes.addresses.gateway), (bare_pid, public.listen))
         ]
-        await answer_of(gateway.channel, REVOCATIONS)  # from now on it keeps exchanges
-        [(client_id, client_secret)] = processes.add_shops()
-        request = pb.IssueTokenRequest(
-            grant_type="client_credentials", client_id=client_id, client_secret=client_secret, scope="payments.read"
-        )
-        issued = await pb_grpc.TokenServiceStub(gateway.channel).IssueToken(request)
-        yield gateway, bare, [("authorization", f"Bearer {issued.access_token}")]
+        yield gateway, bare, await _opening(processes, [gateway])
+
+
+async def _opening(processes: Fleet, gateways: Sequence[Server]) -> load.Metadata:
+    """Wait until gateways keep exchanges; return what a new shop's calls go with."""
+    for gateway in gateways:
+        await answer_of(gateway.channel, REVOCATIONS)
+    [(client_id, client_secret)] = processes.add_shops()
+    request = pb.IssueTokenRequest(
+        grant_type="client_credentials", client_id=client_id, client_secret=client_secret, scope="payments.read"
+    )
+    issued = await pb_grpc.TokenServiceStub(gateways[0].channel).IssueToken(request)
+    return [("authorization", f"Bearer {issued.access_token}")]

@@ -34,13 +34,14 @@ _Configuration: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The port of each service, and that of the auth server's HTTP face."""
+    """The port of each service, that of the auth server's HTTP face, and those of each process's metrics."""
 
     gateway: int
     shops: int
     authserver: int
     payments: int
     http: int
+    metrics: tuple[int, ...] = ()
 
     @property
     def http_url(self) -> str:
@@ -48,11 +49,18 @@ class Ports:
         return f"https://localhost:{self.http}"
 
     @classmethod
-    def choose(cls, first: int) -> "Ports":
-        """Return five ports from `first` on; five free ones for 0."""
-        if first:
-            return cls(first, first + 1, first + 2, first + 3, first + 4)
-        return cls(*(reserved_port() for _ in range(5)))
+    def choose(cls, first: int, processes: int = 0) -> "Ports":
+        """Return ports from `first` on, one after the other; free ones for 0.
+
+        Args:
+            first: The gateway's.
+            processes: How many processes are to tell metrics.
+
+        """
+        count = 5 + processes
+        ports = range(first, first + count) if first else [reserved_port() for _ in range(count)]
+        gateway, shops, authserver, payments, http, *metrics = ports
+        return cls(gateway, shops, authserver, payments, http, tuple(metrics))
 
 
 def reserved_port() -> int:

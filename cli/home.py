@@ -2,7 +2,7 @@
 
 import fcntl
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +37,8 @@ class MeshAddresses(msgspec.Struct, frozen=True):
     wallet_credentials: Path
     # The folder of the services' logs.
     logs: Path
+    # Where each process tells its metrics, by its name: `http://host:port/metrics`.
+    metrics: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from cli.prepare import prepare
 from cli.serve import serve
 from cli.shut_out import partners
 from cli.supervisor import ServiceDied
+from cli.top import top
 from cli.up import up
 from mesh.access.descriptors import PolicyError
 from mesh.config import ConfigError
@@ -44,6 +45,7 @@ app = typer.Typer(
     help="Sekisho, a checkpoint for gRPC: lets another company's platform call your services, one tenant at a time.",
 )
 app.command()(up)
+app.command()(top)
 app.command()(demo)
 app.command()(prepare)
 app.command()(serve)

@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -31,19 +31,22 @@ class ServiceDied(Exception):
 
 
 @asynccontextmanager
-async def supervised(home: Home, gateways: int = 1) -> AsyncIterator["Supervisor"]:
+async def supervised(
+    home: Home, gateways: int = 1, metrics: Mapping[str, str] | None = None
+) -> AsyncIterator["Supervisor"]:
     """Start all services, wait until each answers its health check, and stop them on leaving.
 
     Args:
         home: Where they live.
         gateways: How many processes of the gateway there are, all on its one port and with one log.
+        metrics: Where each process is to tell its metrics, by its name, `host:port`.
 
     Raises:
         ServiceDied: If one does not come up.
 
     """
     async with AsyncExitStack() as stack:
-        supervisor = Supervisor(home, gateways)
+        supervisor = Supervisor(home, gateways, metrics or {})
         stack.push_async_callback(supervisor.stop)
         await supervisor.start()
         yield supervisor
@@ -52,11 +55,12 @@ async def supervised(home: Home, gateways: int = 1) -> AsyncIterator["Supervisor
 class Supervisor:
     """The processes of one mesh."""
 
-    def __init__(self, home: Home, gateways: int = 1) -> None:
+    def __init__(self, home: Home, gateways: int, metrics: Mapping[str, str]) -> None:
         """Start with none."""
         self._home = home
         self._gateways = gateways
-        self._services = dict(_names(gateways))
+        self._metrics = metrics
+        self._services = processes(gateways)
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
     async def start(self) -> None:
@@ -72,6 +76,7 @@ class Supervisor:
             with self._home.log(service).open("ab") as log:
                 self._processes[name] = await asyncio.create_subprocess_exec(
                     *(sys.executable, "-m", service, "--config", str(self._home.config(service)), "--lifeline"),
+                    *(("--metrics-listen", self._metrics[name]) if name in self._metrics else ()),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -134,12 +139,11 @@ class Supervisor:
                 await process.wait()
 
 
-def _names(gateways: int) -> Iterator[tuple[str, str]]:
-    """Yield the name of each process, and its service."""
-    for service in SERVICES:
-        yield service, service
-        if service == "gateway":
-            yield from ((f"gateway {number}", service) for number in range(2, gateways + 1))
+def processes(gateways: int) -> dict[str, str]:
+    """Return the name of each process, with its service, in the order in which they start."""
+    more = {f"gateway {number}": "gateway" for number in range(2, gateways + 1)}
+    names = {service: service for service in SERVICES if service != "shops"}
+    return {**names, **more, "shops": "shops"}
 
 
 def _health_channel(home: Home, service: str) -> grpc.aio.Channel:

@@ -9,11 +9,11 @@ from typing import Annotated, TypeVar
 import msgspec
 import typer
 
-from cli.configurations import Ports, require_free
+from cli.configurations import HOST, Ports, require_free
 from cli.home import DEFAULT_HOME, Home, MeshAddresses
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.preparation import prepare
-from cli.supervisor import Supervisor, supervised
+from cli.supervisor import Supervisor, processes, supervised
 from mesh.config import ConfigError
 
 DEFAULT_PORT = 7443
@@ -30,14 +30,15 @@ _TEXT = """[bold green]The mesh is up.[/] Ctrl-C stops it.
   operator             {operator_credentials}
   wallet application   {wallet_credentials}
   logs                 {logs}
+  metrics              {metrics[gateway]} and others: --json
 
-Try, in another terminal: [bold]sekisho demo --home {home}[/]"""
+Try, in another terminal: [bold]sekisho demo --home {home}[/], and [bold]sekisho top --home {home}[/] to watch it"""
 
 
 def up(
     home: HomeOption = DEFAULT_HOME,
     port: Annotated[
-        int, typer.Option(min=0, max=65531, help="The gateway's port; the others follow it. 0: free ports.")
+        int, typer.Option(min=0, max=65400, help="The gateway's port; the others follow it. 0: free ports.")
     ] = DEFAULT_PORT,
     database: Annotated[
         str | None,
@@ -73,11 +74,16 @@ async def mesh_up(
 
     """
     with home.locked():
-        ports = Ports.choose(port)
+        names = processes(gateways)
+        ports = Ports.choose(port, len(names))
         if gateways > 1:
             require_free(ports.gateway)  # who shares a port would not notice a stranger there
         addresses = prepare(home, ports, database, share_port=gateways > 1)
-        async with supervised(home, gateways) as supervisor:
+        metrics = {name: f"{HOST}:{number}" for name, number in zip(names, ports.metrics, strict=True)}
+        addresses = msgspec.structs.replace(
+            addresses, metrics={name: f"http://{address}/metrics" for name, address in metrics.items()}
+        )
+        async with supervised(home, gateways, metrics) as supervisor:
             home.write_addresses(addresses)
             try:
                 yield addresses, supervisor
@@ -89,7 +95,7 @@ async def _stay(home: Home, port: int, database: str | None, gateways: int, *, a
     if not as_json:
         console.print("starting authserver, payments, gateway and shops …")
     async with mesh_up(home, port, database, gateways) as (addresses, supervisor):
-        where = {name: str(value) for name, value in msgspec.structs.asdict(addresses).items()}
+        where = msgspec.structs.asdict(addresses)
         if as_json:
             print_json(where)
         else:

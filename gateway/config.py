@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mesh.access.rules import ClientType
-from mesh.config import ChannelConfig, Config, PositiveInt, PositiveRate, PositiveSeconds, ServerConfig
+from mesh.config import ChannelConfig, Config, PositiveInt, PositiveRate, PositiveSeconds, ServerConfig, ServiceConfig
 
 
 class ListenerConfig(Config, frozen=True):
@@ -67,7 +67,7 @@ class LimitsConfig(Config, frozen=True):
     remembered: PositiveInt = 50_000
 
 
-class GatewayConfig(Config, frozen=True):
+class GatewayConfig(ServiceConfig, frozen=True):
     """What the gateway needs to know."""
 
     # The doors.

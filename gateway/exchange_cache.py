@@ -130,27 +130,35 @@ class ExchangeCache:
 
     Attributes:
         position: How far the feed was heard; None before its first message.
+        capacity: The most exchanges kept.
+        hits: How often one that was looked for was kept.
+        misses: How often none was.
 
     """
 
     def __init__(self, *, capacity: int, grace_seconds: float, clock: Callable[[], float]) -> None:
         """Start empty, and keep nothing until the feed is heard."""
         self.position: int | None = None
-        self._capacity = capacity
+        self.capacity = capacity
+        self.hits = 0
+        self.misses = 0
         self._grace_seconds = grace_seconds
         self._clock = clock
         self._known_until = float("-inf")
         self._kept: OrderedDict[Key, Exchanged] = OrderedDict()
         self._in_use: WeakSet[Exchanged] = WeakSet()  # of those that are not kept
 
+    def __len__(self) -> int:
+        """Return how many are kept."""
+        return len(self._kept)
+
     def find(self, key: Key) -> Exchanged | None:
         """Return an exchange that may be used again."""
         exchanged = self._kept.get(key)
-        if exchanged is None:
+        if exchanged is None or (now := self._clock()) >= exchanged.good_until or now >= self._known_until:
+            self.misses += 1
             return None
-        now = self._clock()
-        if now >= exchanged.good_until or now >= self._known_until:
-            return None
+        self.hits += 1
         self._kept.move_to_end(key)
         return exchanged
 
@@ -161,7 +169,7 @@ class ExchangeCache:
         self._release(exchanged.key)
         if self._clock() < self._known_until:
             self._kept[exchanged.key] = exchanged
-            if len(self._kept) > self._capacity:
+            if len(self._kept) > self.capacity:
                 self._release(next(iter(self._kept)))
         else:
             self._in_use.add(exchanged)

@@ -55,7 +55,12 @@ class RevocationWatch:
     @property
     def connected(self) -> bool:
         """Whether the feed was heard in the last two seconds."""
-        return self._clock() - self._heard < SILENCE_SECONDS
+        return self.silent_seconds < SILENCE_SECONDS
+
+    @property
+    def silent_seconds(self) -> float:
+        """How long ago the feed was heard last."""
+        return self._clock() - self._heard
 
     async def run(self) -> None:
         """Follow the feed until cancelled."""

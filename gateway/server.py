@@ -15,6 +15,7 @@ from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache
 from gateway.interceptor import CheckpointInterceptor, currently_shown
 from gateway.limits import Limits, Room
+from gateway.metrics import GatewayMetrics
 from gateway.policy import Route, compile_routes, restrictable
 from gateway.proxy import Proxy
 from gateway.restrictions_in_force import RestrictionsInForce
@@ -23,6 +24,7 @@ from mesh.access.descriptors import Method
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig
 from mesh.lifecycle import working
+from mesh.metrics import Metrics
 from mesh.reflection import ReflectionHandler
 from mesh.renewed_channel import renewed_channel
 from mesh.server import Server
@@ -64,6 +66,11 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
         limits = Limits(config.limits, routes, time.monotonic)
         exchange = TokenExchange(auth, cache, time.monotonic)
         proxy = Proxy(routes.values(), channels, config.call_timeout_seconds)
+        rooms = {
+            listener.name: Room(listener.server.max_concurrent_calls, config.limits.max_address_calls)
+            for listener in config.listeners
+        }
+        metrics = Metrics(config.metrics_listen, routes)
         servers = [
             Server(
                 listener.server,
@@ -72,7 +79,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
                     CheckpointInterceptor(
                         Checkpoint(routes, exchange, restrictions.at(listener.name) if config.restrictions else None),
                         limits,
-                        Room(listener.server.max_concurrent_calls, config.limits.max_address_calls),
+                        rooms[listener.name],
                         listener.client_types,
                         config.call_timeout_seconds,
                     )
@@ -80,6 +87,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
                 reflection=ReflectionHandler(
                     {each: contracts.declared[each] for each in _reachable_services(routes, listener)}, currently_shown
                 ),
+                observers=metrics.observers,
                 fallback=proxy,
                 counted=True,
             )
@@ -88,6 +96,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
         watch = RevocationWatch(auth, cache, time.monotonic, partial(_report, servers, REVOCATIONS))
         await stack.enter_async_context(working(watch.run()))
         await stack.enter_async_context(restrictions.following(partial(_report, servers, RESTRICTIONS)))
+        await stack.enter_async_context(metrics.served(GatewayMetrics(cache, watch, limits, rooms, restrictions)))
         stack.push_async_callback(_stop_all, servers)
         for server in servers:
             await server.start()

@@ -20,6 +20,14 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A part of a configuration file. Fields that it does not know are refused, so that typing errors show."""
 
 
+class ServiceConfig(Config, frozen=True, kw_only=True):
+    """What all services have in common."""
+
+    # Where Prometheus reads metrics, `host:port`, by plain HTTP and without a password: an address that only it can
+    # reach. Absent: nothing is counted.
+    metrics_listen: str | None = None
+
+
 class ServerConfig(Config, frozen=True):
     """Where and how a service listens."""
 

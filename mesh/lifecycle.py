@@ -8,19 +8,23 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
+from typing import TypeVar
 
+import msgspec
 import structlog
 
-from mesh.config import C, ConfigError, load
+from mesh.config import ConfigError, ServiceConfig, load
 from mesh.database import DatabaseUnavailable
 from mesh.logging import configure_logging
+
+S = TypeVar("S", bound=ServiceConfig)
 
 _log = structlog.get_logger()
 _RETRY_SECONDS = 1.0  # between attempts to start while the database is not there
 
 
 def run_service(
-    name: str, kind: type[C], running: Callable[[C], AbstractAsyncContextManager[object]], arguments: list[str]
+    name: str, kind: type[S], running: Callable[[S], AbstractAsyncContextManager[object]], arguments: list[str]
 ) -> int:
     """Run a service until SIGTERM or SIGINT; return the process's exit status.
 
@@ -33,11 +37,14 @@ def run_service(
     """
     parser = argparse.ArgumentParser(prog=name, description=f"Runs the {name} service until SIGTERM.")
     parser.add_argument("--config", type=Path, required=True, help="the configuration file, YAML")
+    parser.add_argument("--metrics-listen", help="where metrics are read, host:port, in place of what the file says")
     parser.add_argument("--lifeline", action="store_true", help="also stop when standard input closes")
     options = parser.parse_args(arguments)
     configure_logging(name)
     try:
         config = load(options.config, kind)
+        if options.metrics_listen:
+            config = msgspec.structs.replace(config, metrics_listen=options.metrics_listen)
         asyncio.run(_run(lambda: running(config), lifeline=options.lifeline))
     except ConfigError as error:
         _log.error("can't start", error=str(error))

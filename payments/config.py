@@ -5,10 +5,10 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from mesh.config import ChannelConfig, Config, ServerConfig
+from mesh.config import ChannelConfig, ServerConfig, ServiceConfig
 
 
-class PaymentsConfig(Config, frozen=True):
+class PaymentsConfig(ServiceConfig, frozen=True):
     """`payments.yaml`."""
 
     # Where and how to listen. With a client CA: only workloads of the company call here.

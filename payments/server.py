@@ -14,6 +14,7 @@ from mesh.interceptors.peers import PeerInterceptor
 from mesh.interceptors.private_token import PrivateTokenInterceptor
 from mesh.interceptors.wrapping import Interceptor
 from mesh.lifecycle import forever
+from mesh.metrics import Metrics
 from mesh.migrations import require_current
 from mesh.private_tokens import PrivateTokenVerifier
 from mesh.published_keys import PublishedKeys
@@ -71,13 +72,20 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
         )  # the rest is for calls that end by themselves
         services = _services(config, database, watches)
         names = [service.name for service in services]
+        methods = read_methods(contracts)
+        metrics = Metrics(config.metrics_listen, methods)
         interceptors: list[Interceptor] = [
             PeerInterceptor(PEERS, names),  # first: other workloads learn nothing about tokens
-            PrivateTokenInterceptor(read_methods(contracts), verifier),
+            PrivateTokenInterceptor(methods, verifier),
         ]
         server = Server(
-            config.server, services, interceptors, reflection=ReflectionHandler(dict.fromkeys(names, contracts))
+            config.server,
+            services,
+            interceptors,
+            reflection=ReflectionHandler(dict.fromkeys(names, contracts)),
+            observers=metrics.observers,
         )
+        await stack.enter_async_context(metrics.served())
         stack.push_async_callback(server.stop)
         await server.start()
         looking = asyncio.create_task(forever(watches.look, _EVENTS_LOOK_SECONDS, asyncio.Event()))

@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from mesh.config import ChannelConfig, Config, PositiveSeconds, ServerConfig
+from mesh.config import ChannelConfig, PositiveSeconds, ServerConfig, ServiceConfig
 
 
-class ShopsConfig(Config, frozen=True):
+class ShopsConfig(ServiceConfig, frozen=True):
     """The marketplace: where it listens, what it keeps, and how it reaches the payment company."""
 
     # Where to listen; plain TLS, so without `client_ca`.

@@ -6,10 +6,11 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
-from mesh.access.descriptors import own_contracts
+from mesh.access.descriptors import own_contracts, read_methods
 from mesh.channel import open_channel
 from mesh.database import Database
 from mesh.lifecycle import forever
+from mesh.metrics import Metrics
 from mesh.migrations import require_current
 from mesh.reflection import ReflectionHandler
 from mesh.secret_files import read_key
@@ -67,9 +68,16 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
             Service(_SERVICES[1], catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server, catalog),
             Service(_SERVICES[2], order_service_pb2_grpc.add_OrderServiceServicer_to_server, orders),
         ]
+        contracts = own_contracts()
+        metrics = Metrics(config.metrics_listen, read_methods(contracts))
         server = Server(
-            config.server, services, [], reflection=ReflectionHandler(dict.fromkeys(_SERVICES, own_contracts()))
+            config.server,
+            services,
+            [],
+            reflection=ReflectionHandler(dict.fromkeys(_SERVICES, contracts)),
+            observers=metrics.observers,
         )
+        await stack.enter_async_context(metrics.served())
         openings = partial(take_openings_on, database, opening, time.time)
         payments = partial(pay_pending_orders, database, pay_order, time.time)
         workers = [

@@ -28,10 +28,12 @@ from tests.databases import upgrade_to
 
 def test_ports_follow_the_gateways() -> None:
     assert Ports.choose(7443) == Ports(gateway=7443, shops=7444, authserver=7445, payments=7446, http=7447)
+    assert Ports.choose(7443, 3).metrics == (7448, 7449, 7450)
 
 
 def test_free_ports_differ_and_are_kept_for_the_servers_that_name_them() -> None:
-    ports = astuple(Ports.choose(0))
+    chosen = Ports.choose(0, 3)
+    ports = (*astuple(chosen)[:5], *chosen.metrics)
     assert len(set(ports)) == 5
     for port in ports:
         with socket.socket() as other, pytest.raises(OSError, match="in use"):

@@ -1,4 +1,4 @@
-"""Runs the HTTP face in the auth server's event loop: uvicorn with TLS, in bounds."""
+"""An HTTP server in the service's event loop: uvicorn, in bounds."""
 
 import asyncio
 import contextlib
@@ -12,30 +12,39 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from authserver.config import HttpConfig
 from mesh.config import ConfigError
-from mesh.secret_files import read_private
 
 _MAX_HEAD_BYTES = 16 * 1024
 _BACKLOG = 1024
 
 
-class HttpFace:
-    """An HTTP server on one address.
+class HttpServer:
+    """Answers HTTP requests on one address.
 
     Args:
-        config: Where and how to listen.
         app: What answers.
+        listen: The address, `host:port`.
+        tls: The certificate and the versions of TLS; None for plain HTTP.
+        max_connections: The most at once; further requests are answered 503.
+        request_seconds: How long a client may take to send a request.
         drain_seconds: How long requests may go on after a stop was asked for.
 
     Raises:
-        ConfigError: If a file can't be used, others can read the private key, or the address is taken.
+        ConfigError: If the address can't be listened on.
 
     """
 
-    def __init__(self, config: HttpConfig, app: ASGIApp, drain_seconds: float) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        listen: str,
+        *,
+        tls: ssl.SSLContext | None,
+        max_connections: int,
+        request_seconds: float,
+        drain_seconds: float,
+    ) -> None:
         """Open the port. Requests are answered after `start`."""
-        context = _tls(config)
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -46,15 +55,20 @@ class HttpFace:
                 access_log=False,
                 proxy_headers=False,  # the address is the peer's: nobody else may say where a call came from
                 server_header=False,
-                limit_concurrency=config.max_connections,
-                timeout_keep_alive=config.request_seconds,  # type: ignore[arg-type]  # it is only added to times
+                limit_concurrency=max_connections,
+                timeout_keep_alive=request_seconds,  # type: ignore[arg-type]  # it is only added to times
                 timeout_graceful_shutdown=max(1, round(drain_seconds)),
-                ssl_certfile=config.certificate,
-                ssl_context_factory=lambda _config, _default: context,
-            )
+            ),
+            tls,
         )
-        self._socket = _listen(config.listen)
+        self._socket = _listen(listen)
         self._serving: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that it listens on."""
+        port: int = self._socket.getsockname()[1]
+        return port
 
     async def start(self) -> None:
         """Answer requests."""
@@ -71,8 +85,9 @@ class HttpFace:
 class _Server(uvicorn.Server):
     """A uvicorn server that leaves signals to the process it runs in, and says when it serves."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, tls: ssl.SSLContext | None) -> None:
         super().__init__(config)
+        self._tls = tls
         self.ready = asyncio.Event()
 
     @contextlib.contextmanager
@@ -88,7 +103,11 @@ class _Server(uvicorn.Server):
 
         self.servers = [
             await loop.create_server(
-                protocol, sock=each, ssl=config.ssl, ssl_handshake_timeout=config.timeout_keep_alive, backlog=_BACKLOG
+                protocol,
+                sock=each,
+                ssl=self._tls,
+                ssl_handshake_timeout=config.timeout_keep_alive if self._tls else None,
+                backlog=_BACKLOG,
             )
             for each in sockets or ()
         ]
@@ -158,17 +177,6 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-def _tls(config: HttpConfig) -> ssl.SSLContext:
-    read_private(config.private_key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(config.certificate, config.private_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{config.certificate}: can't be used with {config.private_key}: {error}") from error
-    return context
 
 
 def _listen(address: str) -> socket.socket:
