@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import socket
-import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,8 +12,8 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from authserver.config import HttpConfig
+from authserver.http_face.tls import tls_context
 from mesh.config import ConfigError
-from mesh.secret_files import read_private
 
 _MAX_HEAD_BYTES = 16 * 1024
 _BACKLOG = 1024
@@ -35,7 +34,7 @@ class HttpFace:
 
     def __init__(self, config: HttpConfig, app: ASGIApp, drain_seconds: float) -> None:
         """Open the port. Requests are answered after `start`."""
-        context = _tls(config)
+        context = tls_context(config)
         self._server = _Server(
             uvicorn.Config(
                 app,
@@ -158,17 +157,6 @@ class _BoundedProtocol(HttpToolsProtocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-def _tls(config: HttpConfig) -> ssl.SSLContext:
-    read_private(config.private_key)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    try:
-        context.load_cert_chain(config.certificate, config.private_key)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"{config.certificate}: can't be used with {config.private_key}: {error}") from error
-    return context
 
 
 def _listen(address: str) -> socket.socket:
