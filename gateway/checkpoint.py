@@ -56,6 +56,7 @@ class Checkpoint:
             MissingToken: If the method needs a token and there is none.
             MalformedAuthorization: If there is not exactly one bearer token.
             InvalidToken: If the token does not hold.
+            AudienceUnknown: If the auth server does not know the method's backend.
             AuthServerUnavailable: If the token can't be checked.
             ClientTypeNotAllowed: If the method is not for clients of this type.
             InsufficientScope: If the token lacks a scope.

@@ -78,6 +78,12 @@ class AuthServerUnavailable(ServiceError):
     code = Code.UNAVAILABLE
 
 
+class AudienceUnknown(ServiceError):
+    """The auth server makes no private access tokens for the backend: its configuration does not fit the gateway's."""
+
+    code = Code.INTERNAL
+
+
 class BackendFault(ServiceError):
     """The service behind the gateway gave no answer though it said that all is well, or gave two where one is due."""
 

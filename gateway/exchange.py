@@ -6,12 +6,14 @@ from collections.abc import Callable
 import grpc
 import structlog
 
-from gateway.errors import AuthServerUnavailable, InvalidToken
+from gateway.errors import AudienceUnknown, AuthServerUnavailable, InvalidToken
 from gateway.exchange_cache import ExchangeCache, Exchanged, Key
 from mesh import request_id
 from mesh.access.descriptors import client_type_of
 from mesh.access.rules import Caller
 from mesh.call_record import current_call
+from mesh.error_info import read_error_info
+from mesh.errors import ServiceError
 from mesh.single_flight import SingleFlight
 from sekisho.auth.v1 import exchange_service_pb2 as pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc
@@ -24,6 +26,8 @@ _MARGIN_SECONDS = 5.0
 # What the auth server would refuse anyway; garbage costs no call.
 _PREFIX = "sat_"
 _MAX_LENGTH = 1024
+# The reason of the auth server's refusal to make a token for an audience (RFC 8693 §2.2.2).
+_NO_SUCH_AUDIENCE = "INVALID_TARGET"
 
 _log = structlog.get_logger()
 
@@ -59,6 +63,7 @@ class TokenExchange:
 
         Raises:
             InvalidToken: If the auth server refuses the access token, or it can't be one.
+            AudienceUnknown: If the auth server knows no such backend.
             AuthServerUnavailable: If the auth server does not answer, or does not know what is revoked.
 
         """
@@ -95,10 +100,7 @@ class TokenExchange:
         try:
             reply = await self._stub.ExchangeToken(request, timeout=_TIMEOUT_SECONDS, metadata=request_id.outgoing())
         except grpc.aio.AioRpcError as error:
-            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
-                raise InvalidToken("the access token is malformed, expired or revoked; take a new one") from error
-            _log.warning("exchange failed", code=error.code().name, details=error.details())
-            raise AuthServerUnavailable("the auth server can't check the token now; try again") from error
+            raise _refusal(error, key[1]) from error
         try:
             caller = _caller(reply)
         except ValueError as error:
@@ -113,6 +115,18 @@ class TokenExchange:
             good_until=asked + reply.expires_in - _MARGIN_SECONDS,
             access_until=asked + reply.subject_token_expires_in,
         )
+
+
+def _refusal(error: grpc.aio.AioRpcError, audience: str) -> ServiceError:
+    if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+        return InvalidToken("the access token is malformed, expired or revoked; take a new one")
+    if read_error_info(error)[0] == _NO_SUCH_AUDIENCE:
+        _log.error(
+            "the auth server does not know this backend: add its name to the auth server's audiences", backend=audience
+        )
+        return AudienceUnknown("the auth server does not know the service; tell its operator the request id")
+    _log.warning("exchange failed", code=error.code().name, details=error.details())
+    return AuthServerUnavailable("the auth server can't check the token now; try again")
 
 
 def _caller(reply: pb.ExchangeTokenResponse) -> Caller:

@@ -41,6 +41,9 @@ class ServerConfig(Config, frozen=True):
     client_ca: Path | None = None
     # The largest message taken or sent.
     max_message_bytes: PositiveInt = 4 * 1024 * 1024
+    # The metadata of a call, by HTTP/2's count: name, value and 32 bytes for each entry. gRPC refuses at random what is
+    # larger, the larger the likelier, and all beyond twice as much.
+    max_metadata_bytes: PositiveInt = 16 * 1024
     # The most calls at once; further ones are answered RESOURCE_EXHAUSTED.
     max_concurrent_calls: PositiveInt = 1000
     # The most connections at once, also those that have not got through TLS yet; further ones are closed at once.

@@ -24,7 +24,7 @@ _log = structlog.get_logger()
 
 @asynccontextmanager
 async def renewed_channel(
-    config: ChannelConfig, opens: Callable[[], grpc.aio.Channel], *, look_seconds: float = _LOOK_SECONDS
+    config: ChannelConfig, opens: Callable[[], grpc.aio.Channel]
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Keep a channel open as long as the context lasts, and open it anew when one of its files has changed.
 
@@ -34,7 +34,6 @@ async def renewed_channel(
     Args:
         config: Where the files are.
         opens: Opens the channel, by the files as they are then.
-        look_seconds: How often the files are looked at.
 
     Yields:
         What opens calls as a channel does; nothing else is to be asked of it.
@@ -45,7 +44,7 @@ async def renewed_channel(
     """
     channel = _RenewedChannel(config, opens)
     try:
-        async with working(forever(channel.look, look_seconds, asyncio.Event())):
+        async with working(forever(channel.look, _LOOK_SECONDS, asyncio.Event())):
             yield cast("grpc.aio.Channel", channel)
     finally:
         await channel.close()

@@ -123,8 +123,8 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.server_handshake_timeout_ms", 10_000),
         # As much as there is room for in a stream whose reader is slow; gRPC would take megabytes of each.
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.max_metadata_size", 16 * 1024),
-        ("grpc.absolute_max_metadata_size", 32 * 1024),
+        ("grpc.max_metadata_size", config.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", 2 * config.max_metadata_bytes),
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         # Clients may ping to keep a connection alive; gRPC's own default takes offence at more than one in 300 s. The

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 from mesh.access.descriptors import own_contracts, read_methods
@@ -19,6 +20,7 @@ from mesh.migrations import require_current
 from mesh.private_tokens import PrivateTokenVerifier
 from mesh.published_keys import PublishedKeys
 from mesh.reflection import ReflectionHandler
+from mesh.renewed_channel import renewed_channel
 from mesh.secret_files import read_private
 from mesh.server import Server, Service
 from mesh.signed_jwt import SigningKey
@@ -63,8 +65,7 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
         database = Database(config.database)
         stack.callback(database.close)
         database.read_here(lambda connection: require_current(connection, "payments"))
-        auth = open_channel(config.auth)
-        stack.push_async_callback(auth.close)
+        auth = await stack.enter_async_context(renewed_channel(config.auth, partial(open_channel, config.auth)))
         contracts = own_contracts()
         verifier = PrivateTokenVerifier(PublishedKeys(auth), config.auth_issuer, config.audience, time.time)
         watches = Watches(

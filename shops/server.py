@@ -13,6 +13,7 @@ from mesh.lifecycle import forever
 from mesh.metrics import Metrics
 from mesh.migrations import require_current
 from mesh.reflection import ReflectionHandler
+from mesh.renewed_channel import renewed_channel
 from mesh.secret_files import read_key
 from mesh.server import Server, Service
 from sekisho.shops.v1 import catalog_service_pb2_grpc, order_service_pb2_grpc, shop_service_pb2_grpc
@@ -51,7 +52,10 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
         database = Database(config.database)
         stack.callback(database.close)
         await database.read(partial(require_current, service="shops"))
-        gateway = GatewayClient(await stack.enter_async_context(open_channel(config.gateway)), time.monotonic)
+        channel = await stack.enter_async_context(
+            renewed_channel(config.gateway, partial(open_channel, config.gateway))
+        )
+        gateway = GatewayClient(channel, time.monotonic)
 
         reviews = Backoff(config.review_poll_seconds, config.review_poll_max_seconds)
         opening = Opening(database, gateway, master, secrets, time.time, Pauses(reviews, _RETRIES))

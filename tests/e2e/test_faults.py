@@ -1,4 +1,4 @@
-"""Backends and the auth server are killed and started again under load, and every call is accounted for."""
+"""Backends, the auth server and gateways are killed and started again under load, and every call is accounted for."""
 
 import asyncio
 import itertools
@@ -33,10 +33,11 @@ IDEMPOTENT = "/sekisho.payments.v1.WalletService/OpenWallet"
 NOT_IDEMPOTENT = "/sekisho.payments.v1.WalletService/IssuePaymentCode"
 CALLERS = 12
 CALLS_WITH_A_TOKEN = 10  # then a new one is taken, which the gateway has not seen
-KILLS = 8
 MOST_ATTEMPTS = 3
+GATEWAYS = ("gateway", "gateway 2")
 
 OK = ("OK", "")
+BROKEN_OFF = ("UNAVAILABLE", "")  # says the caller's own transport
 UNREACHABLE, UNCHECKED = ("UNAVAILABLE", "BACKEND_UNAVAILABLE"), ("UNAVAILABLE", "AUTH_SERVER_UNAVAILABLE")
 
 
@@ -84,16 +85,17 @@ def services(tmp_path: Path) -> Iterator[Services]:
 
 @pytest.fixture
 def backends(services: Services, tmp_path: Path) -> Iterator[Backends]:
-    """Run the auth server, two backends, and a gateway in front."""
+    """Run the auth server, two backends, and two gateways in front."""
     backends = Backends(services, tmp_path / "backends")
     file = services.home.config("gateway")
     config = yaml.safe_load(file.read_text())
     behind = next(each for each in config["backends"] if each["name"] == "payments")
     behind["channel"]["target"] = "ipv4:" + ",".join(f"127.0.0.1:{port}" for port in backends.ports)
+    config["listeners"][0]["server"]["share_port"] = True
     file.write_text(yaml.safe_dump(config))
     try:
         backends.start(*backends.ports)
-        services.start("authserver", "gateway")
+        services.start("authserver", *GATEWAYS)
         yield backends
     finally:
         for port in backends.ports:
@@ -152,12 +154,12 @@ async def outcome(call: Any) -> tuple[str, str]:
 
 
 def assert_accounted_for(load: Load, done: Counter[str]) -> None:
-    assert set(load.tokens) <= {OK, UNREACHABLE}
+    assert set(load.tokens) <= {OK, UNREACHABLE, BROKEN_OFF}
     assert set(done) <= set(load.ended)
     for request_id, (path, ended) in load.ended.items():
         times = done[request_id]
         told = f"{request_id} to {path} was done {times} times, and ended with {ended}"
-        assert ended in {OK, UNREACHABLE, UNCHECKED}, told
+        assert ended in {OK, UNREACHABLE, UNCHECKED, BROKEN_OFF}, told
         assert times <= (1 if path == NOT_IDEMPOTENT else MOST_ATTEMPTS), told
         if ended == OK:
             assert times >= 1, told
@@ -166,12 +168,15 @@ def assert_accounted_for(load: Load, done: Counter[str]) -> None:
 
 
 def kills(services: Services, backends: Backends) -> Sequence[tuple[Any, Any]]:
-    """Return what kills and what starts: one backend, the auth server, the other backend, both."""
+    """Return what kills and what starts: each gateway, each backend, the auth server, both backends."""
     one, two = backends.ports
+    first, second = GATEWAYS
     return (
         (lambda: backends.kill(one), lambda: backends.start(one)),
+        (lambda: services.kill(first), lambda: services.start(first)),
         (lambda: services.kill("authserver"), lambda: services.start("authserver")),
         (lambda: backends.kill(two), lambda: backends.start(two)),
+        (lambda: services.kill(second), lambda: services.start(second)),
         (lambda: [backends.kill(one), backends.kill(two)], lambda: backends.start(one, two)),
     )
 
@@ -183,7 +188,7 @@ def test_whoever_is_killed_under_load_every_call_has_a_true_end_and_none_is_done
         load = Load(mesh.credentials("wallet"))
         to = ChannelConfig(target=mesh.addresses["gateway"], ca=mesh.home.pki / "public-ca.pem")
         async with load.running(to):
-            for kill, start in itertools.islice(itertools.cycle(kills(services, backends)), KILLS):
+            for kill, start in kills(services, backends):
                 before = len(load.ended)
                 await asyncio.to_thread(kill)
                 await asyncio.to_thread(start)
@@ -193,5 +198,7 @@ def test_whoever_is_killed_under_load_every_call_has_a_true_end_and_none_is_done
     load = asyncio.run(story(services.mesh()))
     assert_accounted_for(load, backends.done())
     ends = Counter(ended for _, ended in load.ended.values())
-    assert ends[OK] > KILLS * 50, ends
-    assert services.serves("gateway")
+    assert ends[OK] > 300, ends
+    # A caller has one call under way when a gateway dies, and may come upon the dying one once more.
+    assert 0 < ends[BROKEN_OFF] <= len(GATEWAYS) * CALLERS * 2, ends
+    assert all(map(services.serves, GATEWAYS))

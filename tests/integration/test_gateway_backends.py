@@ -1,6 +1,7 @@
 """A service at several addresses, which come and go, break calls off, or are not well; over real mTLS."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -327,3 +328,53 @@ def test_a_stream_that_breaks_off_after_its_first_answer_ends(folder: Path) -> N
         assert len(opened) == 1
 
     run(story, folder, kind=StreamBackend)
+
+
+# -- The auth server
+
+
+class ReplicatedAuthServer(FakeAuthServer):
+    """One of two, which the gateway is given the addresses of."""
+
+    def __init__(self, folder: Path, other: FakeAuthServer) -> None:
+        super().__init__(folder)
+        self._other = other
+
+    def channel_config(self, server_name: str) -> ChannelConfig:
+        target = f"ipv4:127.0.0.1:{self.port},127.0.0.1:{self._other.port}"
+        return msgspec.structs.replace(super().channel_config(server_name), target=target)
+
+
+def test_while_one_of_two_auth_servers_is_left_tokens_are_exchanged_and_revocations_heard(folder: Path) -> None:
+    async def story() -> None:
+        two = FakeAuthServer(folder)
+        one = ReplicatedAuthServer(folder, two)
+        async with started(two), gateway_front(folder, auth=one) as front:
+            numbers = itertools.count()
+
+            async def exchanged_by_both() -> None:
+                one.requests.clear(), two.requests.clear()
+                async with asyncio.timeout(PATIENCE_SECONDS):
+                    while not (one.requests and two.requests):
+                        assert await front.call(b"hello", token=f"sat_new{next(numbers)}") == b"hello"
+
+            for gone in (one, two):
+                await exchanged_by_both()
+                await gone.kill()
+                for _ in range(10):
+                    assert await front.call(b"hello", token=f"sat_new{next(numbers)}") == b"hello"
+                if gone is one:
+                    await one.start()
+            await front.keeps_exchanges()
+            one.revoke(client_id="client-of-partner")
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while await ending(front.call(b"hello")) == Status.OK:
+                    pass
+            assert await ending(front.call(b"hello")) == Status.UNAUTHENTICATED
+
+    asyncio.run(story())
+
+
+async def ending(call: Any) -> Status:
+    code: Status = await call.code()
+    return code

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import grpc
 import jwt
@@ -13,6 +14,7 @@ import pytest
 
 from mesh import tls
 from mesh.access.rules import Caller
+from mesh.channel import open_channel
 from mesh.config import ChannelConfig, ConfigError
 from mesh.database import Database
 from mesh.migrations import upgrade
@@ -449,6 +451,29 @@ def test_a_caller_without_a_certificate_does_not_get_a_connection(folder: Path, 
             stub.ListPayments(request, metadata=as_caller(PARTNER), timeout=30)
     assert isinstance(caught.value, grpc.Call)
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_the_channel_to_the_auth_server_keeps_up_with_a_new_ca_and_a_renewed_certificate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh.renewed_channel._LOOK_SECONDS", 0.05)
+    create_files(tmp_path)
+    database = Database(f"sqlite:///{tmp_path}/payments.db")
+    database.run_here(lambda connection: upgrade(connection, "payments"))
+    database.close()
+
+    async def story() -> None:
+        async with both_servers(tmp_path, f"sqlite:///{tmp_path}/payments.db") as port:
+            (tmp_path / "ca.pem").unlink()
+            create_files(tmp_path)
+            request, metadata = payment_service_pb2.ListPaymentsRequest(), as_caller(PARTNER)
+            async with open_channel(channel_config(tmp_path, port, "payments", "gateway")) as channel:
+                stub: Any = payment_service_pb2_grpc.PaymentServiceStub(channel)
+                async with asyncio.timeout(60):  # first without the auth server's keys
+                    while await stub.ListPayments(request, metadata=metadata).code() is not grpc.StatusCode.OK:
+                        pass
+
+    asyncio.run(story())
 
 
 async def start_and_stop(config: PaymentsConfig) -> None:

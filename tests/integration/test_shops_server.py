@@ -572,6 +572,29 @@ def test_the_service_starts_while_the_gateway_is_down_and_a_restart_loses_nothin
     loop.run(gateway.stop())
 
 
+def test_a_gateway_with_a_certificate_by_a_new_ca_is_trusted_without_a_restart(
+    loop: LoopThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mesh.renewed_channel._LOOK_SECONDS", 0.05)
+    issue_certificates(tmp_path)
+    gateway = FakeGateway(tmp_path)
+    loop.run(gateway.start())
+    with (
+        serving(loop, prepare(tmp_path, gateway)) as port,
+        grpc.secure_channel(f"127.0.0.1:{port}", trusting(tmp_path)) as channel,
+    ):
+        shops = shop_service_pb2_grpc.ShopServiceStub(channel)
+        before = shops.OpenShop(open_shop_request())
+        until(lambda: state_of(shops, before) == "IN_REVIEW")
+        loop.run(gateway.stop())
+        (tmp_path / "public-ca.pem").unlink()
+        issue_certificates(tmp_path)
+        loop.run(gateway.start())
+        after = shops.OpenShop(open_shop_request())
+        until(lambda: state_of(shops, after) == "IN_REVIEW")
+    loop.run(gateway.stop())
+
+
 def test_a_new_shop_is_applied_for_at_once_however_seldom_the_worker_looks(
     loop: LoopThread, folder: Path, gateway: FakeGateway, tmp_path: Path
 ) -> None:

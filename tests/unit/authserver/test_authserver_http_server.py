@@ -12,9 +12,11 @@ from pathlib import Path
 import httpx
 import pytest
 from msgspec.structs import replace
+from structlog.testing import capture_logs
 
 from authserver.config import AuthServerConfig
 from authserver.server import running
+from mesh import pki
 from mesh.config import ConfigError
 from mesh.database import Database
 from tests.unit.authserver.face import GRANT, Face, basic, face_up, trust, with_face
@@ -135,6 +137,40 @@ def test_idle_connections_are_bounded_and_their_room_comes_back(face: Face, tmp_
     deadline = time.monotonic() + 20
     while face.http.post("/oauth2/token", data=GRANT, auth=basic(face.shops)).status_code != 200:
         assert time.monotonic() < deadline
+
+
+def shown(face: Face, folder: Path) -> str:
+    """Return the certificate that a new connection is shown."""
+    with connection(face, folder) as peer:
+        return ssl.DER_cert_to_PEM_cert(peer.getpeercert(binary_form=True) or b"")
+
+
+def issue(folder: Path) -> str:
+    pki.issue_public(pki.create_authority(folder, "public"), folder, "face")
+    return (folder / "face.pem").read_text()
+
+
+def test_a_renewed_certificate_is_shown_to_new_connections_without_a_restart(face: Face, tmp_path: Path) -> None:
+    old = (tmp_path / "face.pem").read_text()
+    with connection(face, tmp_path) as peer:
+        assert shown(face, tmp_path) == old != issue(tmp_path)
+        assert shown(face, tmp_path) == (tmp_path / "face.pem").read_text()
+        peer.sendall(GOOD)
+        assert peer.recv(65536).startswith(b"HTTP/1.1 200")  # who was connected before is so still
+
+
+@pytest.mark.parametrize("spoilt", ["face.pem", "face-key.pem"])
+def test_a_certificate_that_is_not_good_leaves_the_old_one(face: Face, tmp_path: Path, spoilt: str) -> None:
+    old, other = (tmp_path / "face.pem").read_text(), tmp_path / "other"
+    other.mkdir()
+    issue(other)
+    (tmp_path / spoilt).write_bytes((other / spoilt).read_bytes())  # good by itself, but the two do not fit
+    with capture_logs() as lines:
+        for _ in range(3):
+            assert shown(face, tmp_path) == old
+    assert [line["log_level"] for line in lines if "not good" in line["event"]] == ["error"]  # said once
+    assert shown(face, tmp_path) == old != issue(tmp_path)
+    assert shown(face, tmp_path) == (tmp_path / "face.pem").read_text()
 
 
 def test_a_face_that_can_not_listen_or_has_no_certificate_says_so(config: AuthServerConfig, tmp_path: Path) -> None:

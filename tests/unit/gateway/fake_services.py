@@ -17,6 +17,8 @@ from mesh import pki
 from mesh.access.descriptors import client_type_number
 from mesh.access.rules import ClientType
 from mesh.config import ChannelConfig
+from mesh.errors import ServiceError
+from mesh.interceptors.errors import abort
 from mesh.tls import dns_name
 from sekisho.auth.v1 import exchange_service_pb2 as pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc as exchange_grpc
@@ -158,7 +160,7 @@ class FakeAuthServer(MtlsServer, exchange_grpc.ExchangeServiceServicer, revocati
         self.asked = asyncio.Event()
         self.open = asyncio.Event()
         self.open.set()
-        self.reply: Callable[[Request], Reply | grpc.StatusCode] = partner_reply
+        self.reply: Callable[[Request], Reply | grpc.StatusCode | ServiceError] = partner_reply
         self.position = 7
         self.known: int | None = None
         self.silent = False
@@ -184,6 +186,8 @@ class FakeAuthServer(MtlsServer, exchange_grpc.ExchangeServiceServicer, revocati
             if any(_names(each, request, reply) for each in self._revocations if each.position <= known):
                 reply = grpc.StatusCode.UNAUTHENTICATED
         await self.open.wait()
+        if isinstance(reply, ServiceError):
+            await abort(context, reply)
         if isinstance(reply, grpc.StatusCode):
             await context.abort(reply, "refused")
         return reply

@@ -3,8 +3,10 @@ from collections.abc import Callable
 
 import grpc
 import pytest
+from structlog.testing import capture_logs
 
-from gateway.errors import AuthServerUnavailable, InvalidToken
+from authserver.errors import InvalidTarget
+from gateway.errors import AudienceUnknown, AuthServerUnavailable, InvalidToken
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache, Exchanged, Revocation, Subject
 from mesh.access.rules import Caller, ClientType
@@ -252,6 +254,20 @@ def test_any_other_refusal_says_that_the_token_can_not_be_checked(play: Play, st
         world.auth.reply = lambda _: status
         with pytest.raises(AuthServerUnavailable):
             await world.exchange.exchange("sat_a", AUDIENCE)
+        world.auth.reply = partner_reply
+        await world.exchange.exchange("sat_a", AUDIENCE)
+
+    play(story)
+
+
+def test_a_backend_that_the_auth_server_does_not_know_is_a_fault_that_the_log_says_how_to_mend(play: Play) -> None:
+    async def story(world: World) -> None:
+        world.auth.reply = lambda _: InvalidTarget("no private access token can be made for this audience")
+        with capture_logs() as log_lines, pytest.raises(AudienceUnknown):
+            await world.exchange.exchange("sat_a", AUDIENCE)
+        (line,) = (line for line in log_lines if line["log_level"] == "error")
+        assert "audiences" in line["event"]
+        assert line["backend"] == AUDIENCE
         world.auth.reply = partner_reply
         await world.exchange.exchange("sat_a", AUDIENCE)
 

@@ -25,6 +25,11 @@ PATIENCE_SECONDS = 60.0
 Lines = list[MutableMapping[str, Any]]
 
 
+@pytest.fixture(autouse=True)
+def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mesh.renewed_channel._LOOK_SECONDS", 0.05)
+
+
 @pytest.fixture
 def pki_folder(tmp_path: Path) -> Path:
     """Make a company's certificates, which the test may replace."""
@@ -71,7 +76,7 @@ def channel_config(folder: Path, server: Server) -> ChannelConfig:
 @asynccontextmanager
 async def calling(folder: Path, server: Server) -> AsyncIterator[grpc.aio.Channel]:
     config = channel_config(folder, server)
-    async with renewed_channel(config, partial(open_channel, config), look_seconds=0.05) as channel:
+    async with renewed_channel(config, partial(open_channel, config)) as channel:
         yield channel
 
 

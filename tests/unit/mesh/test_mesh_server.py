@@ -82,6 +82,17 @@ def test_a_certificate_and_its_key_go_together(certificates: Path, missing: str)
         tls.channel_credentials(msgspec.structs.replace(to, **{missing: None}))
 
 
+@pytest.mark.parametrize(("most", "passes"), [(64, True), (16, False)])
+def test_the_metadata_of_a_call_may_be_as_large_as_configured(certificates: Path, most: int, *, passes: bool) -> None:
+    async def story() -> None:
+        config = server_config(certificates, max_metadata_bytes=most * 1024)
+        async with started(echo_server(config, unary())) as server, calling(server, certificates) as channel:
+            code = await channel.unary_unary(UNARY)(b"", metadata=[("x-large", "a" * 40 * 1024)]).code()
+            assert code is (grpc.StatusCode.OK if passes else grpc.StatusCode.RESOURCE_EXHAUSTED)
+
+    asyncio.run(story())
+
+
 async def check(channel: grpc.aio.Channel, service: str) -> int:
     stub = health_pb2_grpc.HealthStub(channel)
     answer = await stub.Check(health_pb2.HealthCheckRequest(service=service))

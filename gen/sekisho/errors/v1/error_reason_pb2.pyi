@@ -47,6 +47,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: the gateway can't learn now what is revoked, and ended the stream. The caller resumes, with backoff."""
     AUTH_SERVER_UNAVAILABLE: _ErrorReason.ValueType  # 6
     """UNAVAILABLE: the access token can't be checked now. The caller tries again, with backoff."""
+    AUDIENCE_UNKNOWN: _ErrorReason.ValueType  # 62
+    """INTERNAL: the auth server does not know the service behind the gateway. Its operator wants the request id."""
     CLIENT_TYPE_NOT_ALLOWED: _ErrorReason.ValueType  # 7
     """PERMISSION_DENIED: the method is not for clients of this type. Metadata: `client_type`."""
     INSUFFICIENT_SCOPE: _ErrorReason.ValueType  # 8
@@ -191,6 +193,8 @@ REVOCATIONS_UNKNOWN: ErrorReason.ValueType  # 54
 """UNAVAILABLE: the gateway can't learn now what is revoked, and ended the stream. The caller resumes, with backoff."""
 AUTH_SERVER_UNAVAILABLE: ErrorReason.ValueType  # 6
 """UNAVAILABLE: the access token can't be checked now. The caller tries again, with backoff."""
+AUDIENCE_UNKNOWN: ErrorReason.ValueType  # 62
+"""INTERNAL: the auth server does not know the service behind the gateway. Its operator wants the request id."""
 CLIENT_TYPE_NOT_ALLOWED: ErrorReason.ValueType  # 7
 """PERMISSION_DENIED: the method is not for clients of this type. Metadata: `client_type`."""
 INSUFFICIENT_SCOPE: ErrorReason.ValueType  # 8
