@@ -4,7 +4,7 @@ import asyncio
 import re
 import ssl
 import struct
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -144,23 +144,14 @@ def encode_frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
 async def answering(folder: Path, workload: str, frames: Sequence[Frame]) -> AsyncIterator[int]:
     """Answer every call with the same frames, whatever they are, as a workload; the port comes out."""
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            await reader.readexactly(len(PREFACE))
-            writer.write(encode_frame(SETTINGS, 0, 0, b""))
-            while True:
-                head = await reader.readexactly(9)
-                await reader.readexactly(int.from_bytes(head[:3]))
-                if head[3] == SETTINGS and not head[4] & ACK:
-                    writer.write(encode_frame(SETTINGS, ACK, 0, b""))
-                if head[3] == HEADERS:
-                    stream = int.from_bytes(head[5:])
-                    writer.writelines(encode_frame(frame.kind, frame.flags, stream, frame.payload) for frame in frames)
-        writer.transport.abort()
+    def answer(writer: asyncio.StreamWriter, kind: int, flags: int, stream: int, _payload: bytes) -> None:
+        if kind == SETTINGS and not flags & ACK:
+            writer.write(encode_frame(SETTINGS, ACK, 0, b""))
+        if kind == HEADERS:
+            writer.writelines(encode_frame(frame.kind, frame.flags, stream, frame.payload) for frame in frames)
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=_server_context(folder, workload))
-    async with server:
-        yield server.sockets[0].getsockname()[1]
+    async with _serving(folder, workload, answer) as port:
+        yield port
 
 
 @dataclass
@@ -172,25 +163,12 @@ class Recorder:
     broken_off: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     data: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
-            await reader.readexactly(len(PREFACE))
-            writer.write(encode_frame(SETTINGS, 0, 0, b""))
-            while True:
-                head = await reader.readexactly(9)
-                payload = await reader.readexactly(int.from_bytes(head[:3]))
-                kind, flags, stream = head[3], head[4], int.from_bytes(head[5:])
-                if kind in {SETTINGS, PING} and not flags & ACK:
-                    writer.write(encode_frame(kind, ACK, 0, payload if kind == PING else b""))
-                self._count(kind, flags)
-                if kind == DATA and payload:
-                    credit = len(payload).to_bytes(4)
-                    writer.write(
-                        encode_frame(WINDOW_UPDATE, 0, 0, credit) + encode_frame(WINDOW_UPDATE, 0, stream, credit)
-                    )
-        writer.transport.abort()
-
-    def _count(self, kind: int, flags: int) -> None:
+    def take(self, writer: asyncio.StreamWriter, kind: int, flags: int, stream: int, payload: bytes) -> None:
+        if kind in {SETTINGS, PING} and not flags & ACK:
+            writer.write(encode_frame(kind, ACK, 0, payload if kind == PING else b""))
+        if kind == DATA and payload:
+            credit = len(payload).to_bytes(4)
+            writer.write(encode_frame(WINDOW_UPDATE, 0, 0, credit) + encode_frame(WINDOW_UPDATE, 0, stream, credit))
         if kind == DATA:
             self.data.release()
         if kind in {DATA, HEADERS} and flags & END_STREAM:
@@ -203,17 +181,32 @@ class Recorder:
 async def recording(folder: Path, workload: str) -> AsyncIterator[Recorder]:
     """Take calls as a workload, and answer none."""
     recorder = Recorder()
-    server = await asyncio.start_server(recorder.serve, "127.0.0.1", 0, ssl=_server_context(folder, workload))
-    async with server:
-        recorder.port = server.sockets[0].getsockname()[1]
+    async with _serving(folder, workload, recorder.take) as recorder.port:
         yield recorder
 
 
-def _server_context(folder: Path, workload: str) -> ssl.SSLContext:
+@asynccontextmanager
+async def _serving(
+    folder: Path, workload: str, take: Callable[[asyncio.StreamWriter, int, int, int, bytes], None]
+) -> AsyncIterator[int]:
+    """Take the frames of every connection, as a workload; the port comes out."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / f"{workload}.pem", folder / f"{workload}-key.pem")
     context.set_alpn_protocols(["h2"])
-    return context
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
+            await writer.start_tls(context)  # here, so that one that ends in its handshake is closed as well
+            await reader.readexactly(len(PREFACE))
+            writer.write(encode_frame(SETTINGS, 0, 0, b""))
+            while True:
+                head = await reader.readexactly(9)
+                payload = await reader.readexactly(int.from_bytes(head[:3]))
+                take(writer, head[3], head[4], int.from_bytes(head[5:]), payload)
+        writer.transport.abort()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        yield server.sockets[0].getsockname()[1]
 
 
 def response_headers(headers: Headers, *, last: bool = False) -> Frame:
