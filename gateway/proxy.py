@@ -127,11 +127,21 @@ async def _open_stream(opens: _Open, record: CallRecord, context: Context, *requ
 
 @asynccontextmanager
 async def _pumping(record: CallRecord, context: Context, call: Any) -> AsyncIterator[None]:  # noqa: ANN401 - as above
-    """Hand the caller's messages on beside what happens in the context manager."""
+    """Hand the caller's messages on beside what happens in the context manager; a fault in that ends both calls."""
     handler = asyncio.current_task()
+
+    def ended(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and task.exception():
+            call.cancel()  # or both sides would wait for messages that don't come
+
     task = asyncio.create_task(_pump(record, context, call, lambda: bool(handler and handler.cancelling())))
+    task.add_done_callback(ended)
     try:
         yield
+    except asyncio.CancelledError:
+        if task.done() and not task.cancelled():
+            task.result()  # raises the fault
+        raise
     finally:
         task.cancel()
         await asyncio.wait([task])

@@ -8,6 +8,7 @@ import threading
 from datetime import UTC, datetime
 from typing import BinaryIO
 
+import grpc
 import msgspec
 import structlog
 from structlog.typing import EventDict, WrappedLogger
@@ -44,6 +45,7 @@ def configure_logging(service: str) -> None:
             ]
         )
     )
+    handler.addFilter(_concerns_us)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     _process["service"] = service
 
@@ -103,6 +105,15 @@ def in_context(_logger: WrappedLogger, _level: str, event: EventDict) -> EventDi
     for name, value in who_calls().items():
         event.setdefault(name, value)
     return event
+
+
+def _concerns_us(record: logging.LogRecord) -> bool:
+    """Leave out that a caller was gone before its answer: grpc.aio, or asyncio for it, calls that an error.
+
+    The call's own line says so. A batch of operations that could not even begin has another text: that is a fault.
+    """
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, grpc.aio.InternalError) and str(error).startswith('Failed "execute_batch"'))
 
 
 def _render(_logger: WrappedLogger, level: str, event: EventDict) -> bytes:

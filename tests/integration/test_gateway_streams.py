@@ -487,6 +487,25 @@ def test_a_caller_who_cancels_cancels_at_the_backend(play: Play, method: Method,
     play(story)
 
 
+@sending
+def test_a_fault_in_handing_the_callers_messages_on_ends_the_call_and_is_logged(
+    play: Play, monkeypatch: pytest.MonkeyPatch, method: Method
+) -> None:
+    async def broken(*_: object) -> None:
+        raise RuntimeError("broken")
+
+    async def story(front: StreamFront) -> None:
+        monkeypatch.setattr("gateway.proxy._pump", broken)
+        front.backend.handle = forever
+        before = calls_under_way()
+        with capture_logs() as lines:
+            assert await end_of(front.call(method, iter([b"message"]))) == (Status.INTERNAL, "INTERNAL")
+            await over(before, front)
+        assert [line["event"] for line in lines if line["log_level"] == "error"] == ["unexpected error"]
+
+    play(story)
+
+
 @receiving
 def test_callers_who_cancel_while_messages_come_leave_no_error_in_the_log(play: Play, method: Method) -> None:
     async def handle(context: Any) -> None:

@@ -27,5 +27,6 @@ def test_nobody_else_notices_a_peer_and_nothing_of_it_is_left(folder: Path, tmp_
             assert sum(grown) < 150 * MIB
             assert attacked.neighbour.refused == []
             assert attacked.neighbour.slowest < PATIENCE_SECONDS / 2
+        assert '"level":"error"' not in (tmp_path / "gateway.log").read_text()
 
     asyncio.run(story())

@@ -3,6 +3,7 @@ import io
 import json
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 from mesh.logging import Lines
@@ -31,6 +32,50 @@ def test_each_line_on_standard_error_is_a_json_object_that_names_the_service() -
     assert (foreign["event"], foreign["service"], foreign["level"]) == ("from a library", "test", "warning")
     assert "ZeroDivisionError" in broken["exception"]
     assert all(line["timestamp"].endswith("Z") for line in (own, foreign, broken))
+
+
+GONE = """
+import asyncio, logging, sys
+from pathlib import Path
+import grpc
+from mesh.logging import configure_logging
+from tests.unit.mesh.echo_servers import UNARY, calling, echo_server, server_config, started, unary
+
+folder = Path(sys.argv[1])
+failures = asyncio.Queue()
+
+async def answer(request, context):
+    await context.send_initial_metadata(())
+    try:
+        await asyncio.Event().wait()
+    except asyncio.CancelledError:  # the caller has gone
+        try:
+            await context.write(request)
+        except grpc.aio.InternalError as error:
+            failures.put_nowait(error)
+
+async def story():
+    handlers = {"Unary": grpc.unary_stream_rpc_method_handler(answer)}
+    async with started(echo_server(server_config(folder), handlers)) as server, calling(server, folder) as channel:
+        call = channel.unary_stream(UNARY)(b"hello")
+        await call.wait_for_connection()
+        call.cancel()
+        return await failures.get()
+
+configure_logging("test")
+gone = asyncio.run(story())
+for logger in ("grpc._cython.cygrpc", "asyncio"):
+    for error in (gone, grpc.aio.InternalError("Failed grpc_call_start_batch: 8"), ValueError("a fault")):
+        logging.getLogger(logger).error("an error", exc_info=error)
+"""
+
+
+def test_a_caller_who_is_gone_before_the_answer_is_no_error_and_what_is_one_stays(certificates: Path) -> None:
+    command = [sys.executable, "-c", GONE, str(certificates)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    lines = [json.loads(line) for line in done.stderr.splitlines() if line.startswith("{")]
+    errors = [line["exception"].splitlines()[-1] for line in lines if line["level"] == "error"]
+    assert [error.partition(": ")[2] for error in errors] == ["Failed grpc_call_start_batch: 8", "a fault"] * 2
 
 
 class Counted(io.BytesIO):
