@@ -147,6 +147,7 @@ class ExchangeCache:
         self._known_until = float("-inf")
         self._kept: OrderedDict[Key, Exchanged] = OrderedDict()
         self._in_use: WeakSet[Exchanged] = WeakSet()  # of those that are not kept
+        self._audiences = set[str]()
 
     def __len__(self) -> int:
         """Return how many are kept."""
@@ -169,6 +170,7 @@ class ExchangeCache:
         self._release(exchanged.key)
         if self._clock() < self._known_until:
             self._kept[exchanged.key] = exchanged
+            self._audiences.add(exchanged.key[1])
             if len(self._kept) > self.capacity:
                 self._release(next(iter(self._kept)))
         else:
@@ -189,7 +191,7 @@ class ExchangeCache:
             self._end(self._all(), _unknown)
             raise FeedWentBack(f"from {self.position} to {position}")
         if revocations:
-            self._end(_revoked(self._all(), revocations), _revocation)
+            self._end(_revoked(self._concerned(revocations), revocations), _revocation)
         self.position = position
         self._known_until = self._clock() + self._grace_seconds
 
@@ -198,6 +200,14 @@ class ExchangeCache:
         now = self._clock()
         if now >= self._known_until:
             self._end([each for each in self._all() if now >= each.asked + self._grace_seconds], _unknown)
+
+    def _concerned(self, revocations: Iterable[Revocation]) -> list[Exchanged]:
+        """Return those that revocations may concern. Tokens are looked up: to look at all takes tens of ms."""
+        if any(each.subject is not Subject.TOKEN for each in revocations):
+            return self._all()
+        digests = (each.name for each in revocations if isinstance(each.name, bytes))
+        keys = ((digest, audience) for digest in digests for audience in self._audiences)
+        return [*(self._kept[key] for key in keys if key in self._kept), *self._in_use]
 
     def _all(self) -> list[Exchanged]:
         return [*self._kept.values(), *self._in_use]
