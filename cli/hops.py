@@ -13,7 +13,7 @@ from typing import Any
 from cli.home import SERVICES, Home
 
 _WAIT_SECONDS = 5.0
-_PAUSE_SECONDS = 0.02
+_PAUSE_SECONDS = 0.05
 _PEER = "spiffe://sekisho/"
 
 
@@ -52,6 +52,7 @@ class HopReader:
         """Remember where the logs end."""
         self._logs = {service: home.log(service) for service in SERVICES}
         self._offsets = {service: log.stat().st_size for service, log in self._logs.items()}
+        self._through_shops = set[str]()
 
     async def until(self, request_ids: Iterable[str], people: Mapping[str, str]) -> list[Hop]:
         """Return the hops since the last time, in the order they began, once those of the given calls are among them.
@@ -63,14 +64,14 @@ class HopReader:
         """
         waited_for, lines = set(request_ids), list[tuple[str, dict[str, Any]]]()
         deadline = time.monotonic() + _WAIT_SECONDS
-        while True:
-            lines += self._new_lines()
-            missing = waited_for - {line["request_id"] for _, line in lines}
-            if not missing or time.monotonic() > deadline:
-                break
+        settled = False  # each service writes its lines when it likes, so those of one call come one after the other
+        while not settled and time.monotonic() < deadline:
             await asyncio.sleep(_PAUSE_SECONDS)
-        through_shops = {line["request_id"] for service, line in lines if service == "shops"}
-        hops = [_hop(service, line, people, through_shops) for service, line in lines]
+            new = list(self._new_lines())
+            lines += new
+            settled = not new and waited_for <= {line["request_id"] for _, line in lines}
+        self._through_shops |= {line["request_id"] for service, line in lines if service == "shops"}
+        hops = [_hop(service, line, people, self._through_shops) for service, line in lines]
         return sorted(hops, key=lambda hop: hop.start)
 
     def _new_lines(self) -> Iterable[tuple[str, dict[str, Any]]]:

@@ -18,7 +18,8 @@ from mesh.single_flight import SingleFlight
 from sekisho.auth.v1 import exchange_service_pb2 as pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc
 
-_TIMEOUT_SECONDS = 5.0
+# A call waits so long for the auth server, also for it to come back: channels try to connect every two seconds.
+_TIMEOUT_SECONDS = 3.0
 # How often the auth server is asked, if what is revoked meanwhile makes its answers old.
 _ATTEMPTS = 3
 # A private access token is to be good still when a backend reads it, by the backend's own clock.
@@ -98,7 +99,9 @@ class TokenExchange:
         )
         asked = self._clock()
         try:
-            reply = await self._stub.ExchangeToken(request, timeout=_TIMEOUT_SECONDS, metadata=request_id.outgoing())
+            reply = await self._stub.ExchangeToken(
+                request, timeout=_TIMEOUT_SECONDS, metadata=request_id.outgoing(), wait_for_ready=True
+            )
         except grpc.aio.AioRpcError as error:
             raise _refusal(error, key[1]) from error
         try:

@@ -166,7 +166,11 @@ def test_a_slow_auth_server_delays_only_whom_it_does_not_know_yet(folder: Path) 
     asyncio.run(story())
 
 
-def test_an_auth_server_that_comes_and_goes_lets_nobody_through_unchecked(folder: Path) -> None:
+def test_an_auth_server_that_comes_and_goes_lets_nobody_through_unchecked(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.exchange._TIMEOUT_SECONDS", 0.3)
+
     async def story() -> None:
         async with gateway_front(folder) as front:
             await front.keeps_exchanges()
