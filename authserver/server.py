@@ -49,6 +49,7 @@ from mesh.sealing import SealBroken
 from mesh.server import Server, Service
 from mesh.signed_jwt import JwtRejected, public_keys
 from mesh.timestamps import to_ms
+from mesh.tracing.tracing import tracing
 from sekisho.auth.v1 import (
     client_registration_service_pb2_grpc,
     exchange_service_pb2_grpc,
@@ -82,7 +83,8 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
     installation = read_installation(config)
     heads = HeadFile(config.audit_heads, installation.audit_key) if config.audit_heads else None
     async with AsyncExitStack() as stack:
-        database = Database(config.database)
+        traces = await stack.enter_async_context(tracing(config.tracing, NAME))
+        database = traces.database(config.database)
         stack.callback(database.close)
         await database.read(lambda connection: migrations.require_current(connection, NAME))
         feed, uses = Feed(database), SecretUses(installation.peppers)
@@ -99,9 +101,13 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
         server = Server(
             config.server,
             services,
-            [PeerInterceptor(_PEERS, names), PrivateTokenInterceptor(methods, verifier)],
+            [
+                *traces.interceptors(trusting=True),
+                PeerInterceptor(_PEERS, names),
+                PrivateTokenInterceptor(methods, verifier),
+            ],
             reflection=ReflectionHandler(dict.fromkeys(names, contracts)),
-            observers=metrics.observers,
+            observers=[*metrics.observers, *traces.observers()],
         )
         await feed.follow()
         await key_ring.reload()  # what has changed since they were loaded, the feed does not tell

@@ -86,33 +86,6 @@ async def stream(scale: Scale) -> list[Row]:
     return [compare("gateway.stream", "CPU µs/message", pairs, lambda cost: cost.cpu_microseconds)]
 
 
-async def observed(scale: Scale) -> list[Row]:
-    """Measure unary calls with log and metrics, beside a gateway that has neither."""
-    async with fleet() as processes:
-        shared = config.load(processes.home.config("gateway"), GatewayConfig)
-        payments = config.load(processes.home.config("payments"), PaymentsConfig)
-        [door] = shared.listeners
-        silent_door = msgspec.structs.replace(door.server, listen=free_address())
-        silent = msgspec.structs.replace(shared, listeners=(msgspec.structs.replace(door, server=silent_door),))
-        loud = msgspec.structs.replace(shared, metrics_listen=free_address())
-        await processes.start("authserver")
-        await processes.start_bare("echo", BareConfig(server=payments.server))
-        pids = [
-            await processes.start("gateway", processes.write_config("gateway", loud)),
-            await processes.start("bench.silent_gateway", processes.write_config("silent", silent)),
-        ]
-        servers = [
-            Server(pid, await processes.connect(ChannelConfig(target=listen, ca=processes.addresses.ca)))
-            for pid, listen in zip(pids, (door.server.listen, silent_door.listen), strict=True)
-        ]
-        metadata = await _opening(processes, servers)
-        subject, baseline = (
-            load.calls(server, UNARY, [_MESSAGE], scale.calls, metadata=metadata) for server in servers
-        )
-        pairs = await measure_pairs("gateway.observed", scale.rounds, subject, baseline)
-    return [compare("gateway.observed", "CPU µs/call", pairs, lambda cost: cost.cpu_microseconds)]
-
-
 @asynccontextmanager
 async def proxies(restrictions: Path | None = None) -> AsyncIterator[tuple[Server, Server, load.Metadata]]:
     """Run gateway, with restrictions or none, and bare proxy before one backend; yield both, and what opens it."""
@@ -132,10 +105,10 @@ async def proxies(restrictions: Path | None = None) -> AsyncIterator[tuple[Serve
             Server(pid, await processes.connect(ChannelConfig(target=target, ca=processes.addresses.ca)))
             for pid, target in ((gateway_pid, processes.addresses.gateway), (bare_pid, public.listen))
         ]
-        yield gateway, bare, await _opening(processes, [gateway])
+        yield gateway, bare, await opening(processes, [gateway])
 
 
-async def _opening(processes: Fleet, gateways: Sequence[Server]) -> load.Metadata:
+async def opening(processes: Fleet, gateways: Sequence[Server]) -> load.Metadata:
     """Wait until gateways keep exchanges; return what a new shop's calls go with."""
     for gateway in gateways:
         await answer_of(gateway.channel, REVOCATIONS)

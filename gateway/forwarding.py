@@ -15,7 +15,8 @@ _CALLERS_ADDRESS = "x-forwarded-for"
 _CALLERS_AGENT = "x-forwarded-user-agent"
 # What belongs to one hop only (the transport's own headers), and what only the gateway itself may say.
 _DROPPED = re.compile(
-    rf"{AUTHORIZATION}|{REQUEST_ID}|grpc-.*|{_USER_AGENT}|te|content-type|host|connection|forwarded|x-forwarded-.*|x-real-ip|x-sekisho-.*"
+    rf"{AUTHORIZATION}|{REQUEST_ID}|traceparent|tracestate|baggage|grpc-.*|{_USER_AGENT}|te|content-type|host|connection"
+    r"|forwarded|x-forwarded-.*|x-real-ip|x-sekisho-.*"
 )
 
 

@@ -29,6 +29,7 @@ from mesh.reflection import ReflectionHandler
 from mesh.renewed_channel import renewed_channel
 from mesh.server import Server
 from mesh.service_config import service_config
+from mesh.tracing.tracing import tracing
 
 NAME = "gateway"
 # What health checks ask for to learn whether revocations arrive.
@@ -51,6 +52,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
     restrictions = RestrictionsInForce(config.restrictions, *restrictable(config, routes))
     await restrictions.load()
     async with AsyncExitStack() as stack:
+        traces = await stack.enter_async_context(tracing(config.tracing, NAME))
         auth = await stack.enter_async_context(renewed_channel(config.auth, partial(_open_auth, config.auth, methods)))
         channels = {
             backend.name: await stack.enter_async_context(
@@ -64,8 +66,9 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
             clock=time.monotonic,
         )
         limits = Limits(config.limits, routes, time.monotonic)
-        exchange = TokenExchange(auth, cache, time.monotonic)
-        proxy = Proxy(routes.values(), channels, config.call_timeout_seconds)
+        exchange = TokenExchange(traces.channel(auth), cache, time.monotonic)
+        traced = {name: traces.channel(channel) for name, channel in channels.items()}
+        proxy = Proxy(routes.values(), traced, config.call_timeout_seconds)
         rooms = {
             listener.name: Room(listener.server.max_concurrent_calls, config.limits.max_address_calls)
             for listener in config.listeners
@@ -76,18 +79,19 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
                 listener.server,
                 [],
                 [
+                    *traces.interceptors(trusting=False),
                     CheckpointInterceptor(
                         Checkpoint(routes, exchange, restrictions.at(listener.name) if config.restrictions else None),
                         limits,
                         rooms[listener.name],
                         listener.client_types,
                         config.call_timeout_seconds,
-                    )
+                    ),
                 ],
                 reflection=ReflectionHandler(
                     {each: contracts.declared[each] for each in _reachable_services(routes, listener)}, currently_shown
                 ),
-                observers=metrics.observers,
+                observers=[*metrics.observers, *traces.observers()],
                 fallback=proxy,
                 counted=True,
             )

@@ -25,6 +25,7 @@ class CallRecord:
     Attributes:
         method: Its name on the wire, `/package.Service/Method`.
         request_id: The id that joins its log lines across services.
+        trace_id: The trace that it is recorded in.
         address: Where the caller's connection comes from, as gRPC names it.
         workload: The SPIFFE id of the caller's certificate, if it showed one.
         metadata: What the caller sent.
@@ -47,6 +48,7 @@ class CallRecord:
 
     method: str
     request_id: str = ""
+    trace_id: str = ""
     address: str = ""
     workload: str = ""
     metadata: Metadata = ()
@@ -92,7 +94,12 @@ def current_call() -> CallRecord:
 
 
 def who_calls() -> dict[str, str]:
-    """Return what names the current call's client, for log lines; nothing of what is not known."""
+    """Return what names the current call's client, and its trace, for log lines; nothing of what is not known."""
     record = current_call()
-    named = {"client_id": record.client_id, "client_type": record.client_type, "partner_id": record.partner_id}
+    named = {
+        "client_id": record.client_id,
+        "client_type": record.client_type,
+        "partner_id": record.partner_id,
+        "trace_id": record.trace_id,
+    }
     return {name: value for name, value in named.items() if value}

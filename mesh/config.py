@@ -20,12 +20,30 @@ class Config(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A part of a configuration file. Fields that it does not know are refused, so that typing errors show."""
 
 
+class TracingConfig(Config, frozen=True):
+    """Where traces go, and of how many calls."""
+
+    # The collector, which speaks OTLP over gRPC: `http://host:4317`, or `https://host:4317` for TLS.
+    endpoint: Annotated[str, msgspec.Meta(pattern=r"^https?://[A-Za-z0-9.\[\]:-]+$")]
+    # The share of calls that is recorded where the caller does not say, or has no say (at the gateway nobody has): 0.01
+    # is one in a hundred.
+    sample_ratio: Annotated[float, msgspec.Meta(ge=0, le=1)] = 0.01
+    # The CA that the collector's certificate must come from, PEM. It goes with `https`.
+    ca: Path | None = None
+    # The certificate chain to show it, PEM. Absent: none.
+    certificate: Path | None = None
+    # Its private key, PEM.
+    private_key: Path | None = None
+
+
 class ServiceConfig(Config, frozen=True, kw_only=True):
     """What all services have in common."""
 
     # Where Prometheus reads metrics, `host:port`, by plain HTTP and without a password: an address that only it can
     # reach. Absent: nothing is counted.
     metrics_listen: str | None = None
+    # Where traces go. Absent: there are none.
+    tracing: TracingConfig | None = None
 
 
 class ServerConfig(Config, frozen=True):

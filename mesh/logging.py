@@ -99,7 +99,7 @@ class Lines:
 
 
 def in_context(_logger: WrappedLogger, _level: str, event: EventDict) -> EventDict:
-    """Add to what is logged the request and the client that it is about, as far as they are known."""
+    """Add to what is logged the request, the client and the trace that it is about, as far as they are known."""
     if adopted := request_id.current():
         event.setdefault("request_id", adopted)
     for name, value in who_calls().items():

@@ -24,6 +24,7 @@ from mesh.renewed_channel import renewed_channel
 from mesh.secret_files import read_private
 from mesh.server import Server, Service
 from mesh.signed_jwt import SigningKey
+from mesh.tracing.tracing import tracing
 from payments.config import PaymentsConfig
 from payments.servicers.ledger import LedgerServiceServicer
 from payments.servicers.partner_applications import PartnerApplicationServiceServicer
@@ -62,12 +63,15 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
 
     """
     async with AsyncExitStack() as stack:
-        database = Database(config.database)
+        traces = await stack.enter_async_context(tracing(config.tracing, "payments"))
+        database = traces.database(config.database)
         stack.callback(database.close)
         database.read_here(lambda connection: require_current(connection, "payments"))
         auth = await stack.enter_async_context(renewed_channel(config.auth, partial(open_channel, config.auth)))
         contracts = own_contracts()
-        verifier = PrivateTokenVerifier(PublishedKeys(auth), config.auth_issuer, config.audience, time.time)
+        verifier = PrivateTokenVerifier(
+            PublishedKeys(traces.channel(auth)), config.auth_issuer, config.audience, time.time
+        )
         watches = Watches(
             database, config.server.max_concurrent_calls // 2
         )  # the rest is for calls that end by themselves
@@ -76,6 +80,7 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
         methods = read_methods(contracts)
         metrics = Metrics(config.metrics_listen, methods)
         interceptors: list[Interceptor] = [
+            *traces.interceptors(trusting=True),
             PeerInterceptor(PEERS, names),  # first: other workloads learn nothing about tokens
             PrivateTokenInterceptor(methods, verifier),
         ]
@@ -84,7 +89,7 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
             services,
             interceptors,
             reflection=ReflectionHandler(dict.fromkeys(names, contracts)),
-            observers=metrics.observers,
+            observers=[*metrics.observers, *traces.observers()],
         )
         await stack.enter_async_context(metrics.served())
         stack.push_async_callback(server.stop)

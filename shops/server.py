@@ -8,7 +8,6 @@ from functools import partial
 
 from mesh.access.descriptors import own_contracts, read_methods
 from mesh.channel import open_channel
-from mesh.database import Database
 from mesh.lifecycle import forever
 from mesh.metrics import Metrics
 from mesh.migrations import require_current
@@ -16,6 +15,7 @@ from mesh.reflection import ReflectionHandler
 from mesh.renewed_channel import renewed_channel
 from mesh.secret_files import read_key
 from mesh.server import Server, Service
+from mesh.tracing.tracing import tracing
 from sekisho.shops.v1 import catalog_service_pb2_grpc, order_service_pb2_grpc, shop_service_pb2_grpc
 from shops.backoff import Backoff
 from shops.config import ShopsConfig
@@ -49,13 +49,14 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
     secrets = SealedSecrets(read_key(config.sealing_key))
     visibility = Visibility(token_key)
     async with AsyncExitStack() as stack:
-        database = Database(config.database)
+        traces = await stack.enter_async_context(tracing(config.tracing, "shops"))
+        database = traces.database(config.database)
         stack.callback(database.close)
         await database.read(partial(require_current, service="shops"))
         channel = await stack.enter_async_context(
             renewed_channel(config.gateway, partial(open_channel, config.gateway))
         )
-        gateway = GatewayClient(channel, time.monotonic)
+        gateway = GatewayClient(traces.channel(channel), time.monotonic)
 
         reviews = Backoff(config.review_poll_seconds, config.review_poll_max_seconds)
         opening = Opening(database, gateway, master, secrets, time.time, Pauses(reviews, _RETRIES))
@@ -77,9 +78,9 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
         server = Server(
             config.server,
             services,
-            [],
+            traces.interceptors(trusting=False),
             reflection=ReflectionHandler(dict.fromkeys(_SERVICES, contracts)),
-            observers=metrics.observers,
+            observers=[*metrics.observers, *traces.observers()],
         )
         await stack.enter_async_context(metrics.served())
         openings = partial(take_openings_on, database, opening, time.time)

@@ -184,7 +184,7 @@ def test_what_the_caller_sends_along_reaches_the_backend(play: Play) -> None:
         ("x-one", "1"),
         ("x-raw-bin", bytes(range(256))),
         ("x-one", "2"),
-        ("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+        ("x-span", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ("x-empty", ""),
         ("x-raw-bin", b""),
         ("x-one", "1"),

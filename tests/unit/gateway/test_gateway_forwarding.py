@@ -8,11 +8,14 @@ from gateway.forwarding import forwarded_metadata
 PEER = "ipv4:203.0.113.7:50123"
 RESERVED = {
     "authorization",
+    "baggage",
     "connection",
     "content-type",
     "forwarded",
     "host",
     "te",
+    "traceparent",
+    "tracestate",
     "user-agent",
     "x-real-ip",
     "x-request-id",

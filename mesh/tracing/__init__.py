@@ -1,0 +1,1 @@
+"""Traces: what a call met on its way through the services, for the few calls of which that is recorded."""
