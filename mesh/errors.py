@@ -58,6 +58,12 @@ class ServerStopping(ServiceError):
     code = Code.UNAVAILABLE
 
 
+class MetadataTooLarge(ServiceError):
+    """A call comes with more metadata than the server takes."""
+
+    code = Code.RESOURCE_EXHAUSTED
+
+
 class InvalidRequest(ServiceError):
     """Fields of the request have values that the method does not take.
 

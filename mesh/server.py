@@ -79,7 +79,13 @@ class Server:
         self._lame_duck_seconds = config.lame_duck_seconds
         self._health = HealthServicer()
         self._names = [service.name for service in services]
-        calls = CallInterceptor(observers, with_workloads=config.client_ca is not None)
+        calls = CallInterceptor(
+            observers,
+            with_workloads=config.client_ca is not None,
+            # gRPC's own bound holds for clients that have acknowledged it; those who never do may send sixteen
+            # megabytes, or a few kilobytes that refer to as much.
+            max_metadata_bytes=2 * config.max_metadata_bytes,
+        )
         self._server = grpc.aio.server(
             # Messages are read last: what is wrong with them is for those who may call the method.
             interceptors=[Interceptors([calls, *interceptors, MessageInterceptor()])],
@@ -125,6 +131,7 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.http2.bdp_probe", 0),
         ("grpc.max_metadata_size", config.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", 2 * config.max_metadata_bytes),
+        ("grpc.http2.settings_timeout", 5_000),  # whoever does not acknowledge by then is disconnected
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
         # Clients may ping to keep a connection alive; gRPC's own default takes offence at more than one in 300 s. The

@@ -9,7 +9,7 @@ import structlog
 
 from mesh import request_id
 from mesh.call_record import CallRecord, Observer, begin
-from mesh.errors import Code, ServiceError
+from mesh.errors import Code, MetadataTooLarge, ServiceError
 from mesh.interceptors.errors import abort
 from mesh.interceptors.wrapping import Context, Handler, Proceed, wrap
 from mesh.peers import workload_of
@@ -18,6 +18,8 @@ _log = structlog.get_logger()
 
 # What load balancers and supervisors ask for all the time says nothing about traffic.
 _SILENT_SERVICE = "/grpc.health.v1.Health/"
+# What HTTP/2 counts for each entry of metadata besides name and value (RFC 9113 §6.5.2).
+_ENTRY_BYTES = 32
 _STATUS_NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
 
 
@@ -36,13 +38,15 @@ class CallInterceptor:
     Args:
         observers: Are told of each call that has ended, and so logged; they must not raise.
         with_workloads: Whether callers show certificates.
+        max_metadata_bytes: The most metadata of a call, by HTTP/2's count.
 
     """
 
-    def __init__(self, observers: Sequence[Observer], *, with_workloads: bool) -> None:
+    def __init__(self, observers: Sequence[Observer], *, with_workloads: bool, max_metadata_bytes: int) -> None:
         """Remember whom to tell."""
         self._observers = observers
         self._with_workloads = with_workloads
+        self._max_metadata_bytes = max_metadata_bytes
 
     def intercept(self, path: str, handler: Handler | None) -> Handler | None:
         """Wrap the handler."""
@@ -50,9 +54,10 @@ class CallInterceptor:
 
         async def call(context: Context, proceed: Proceed) -> object:
             start = time.perf_counter()
-            record = self._begin(path, context)
+            record = CallRecord(path, status=grpc.StatusCode.CANCELLED.name)  # if nobody comes to write another
+            begin(record)
             try:
-                answer = await _translated(context, proceed, record)
+                answer = await self._answered(context, proceed, record)
                 record.status = _status_name(context)
             except grpc.aio.AbortError:
                 record.status = _status_name(context)
@@ -65,39 +70,38 @@ class CallInterceptor:
 
         return wrap(handler, call)
 
-    def _begin(self, path: str, context: Context) -> CallRecord:
+    async def _answered(self, context: Context, proceed: Proceed, record: CallRecord) -> object:
+        try:
+            self._describe(record, context)
+            return await proceed()
+        except (grpc.aio.AbortError, grpc.aio.InternalError):  # the latter: the caller is gone, and can't be told
+            raise
+        except ServiceError as error:
+            record.reason = error.reason
+            await abort(context, error)
+        except Exception:  # noqa: BLE001 - the last resort: what it was goes to the log, not to the caller
+            _log.exception("unexpected error")
+            record.reason = Internal.reason
+            await abort(context, Internal("internal error"))
+
+    def _describe(self, record: CallRecord, context: Context) -> None:
+        """Write down who calls, and with what."""
         metadata = context.invocation_metadata() or ()
         presented = next((value for key, value in metadata if key == request_id.KEY), None)
-        record = CallRecord(
-            path,
-            # It stays for the whole call: grpc.aio runs all of it in one task.
-            request_id=request_id.adopt(presented if isinstance(presented, str) else None),
-            address=context.peer(),
-            workload=(workload_of(context) or "") if self._with_workloads else "",
-            metadata=tuple(metadata),
-            status=grpc.StatusCode.CANCELLED.name,  # if nobody comes to write another
-        )
-        begin(record)
-        return record
+        # It stays for the whole call: grpc.aio runs all of it in one task.
+        record.request_id = request_id.adopt(presented if isinstance(presented, str) else None)
+        record.address = context.peer()
+        record.workload = (workload_of(context) or "") if self._with_workloads else ""
+        size = sum([len(key) + len(value) for key, value in metadata]) + _ENTRY_BYTES * len(metadata)
+        if size > self._max_metadata_bytes:
+            del metadata, presented  # by which the error would hold it
+            raise MetadataTooLarge("the call has too much metadata")
+        record.metadata = tuple(metadata)
 
     def _end(self, record: CallRecord) -> None:
         for observe in self._observers:
             observe(record)
         _log.info("call", **_fields(record))
-
-
-async def _translated(context: Context, proceed: Proceed, record: CallRecord) -> object:
-    try:
-        return await proceed()
-    except (grpc.aio.AbortError, grpc.aio.InternalError):  # the latter: the caller is gone, and can't be told
-        raise
-    except ServiceError as error:
-        record.reason = error.reason
-        await abort(context, error)
-    except Exception:  # noqa: BLE001 - the last resort: what it was goes to the log, not to the caller
-        _log.exception("unexpected error")
-        record.reason = Internal.reason
-        await abort(context, Internal("internal error"))
 
 
 def _status_name(context: Context) -> str:

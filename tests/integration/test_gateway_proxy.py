@@ -232,6 +232,20 @@ def test_metadata_over_the_limit_reaches_no_backend(play: Play, key: str) -> Non
     play(story)
 
 
+def test_metadata_over_the_limit_is_refused_also_to_who_never_heard_of_it_and_sends_little(play: Play) -> None:
+    async def story(front: Front) -> None:
+        headers = raw_http2.repeated_header(b"x-large", b"a" * 4_000, 50)
+        with capture_logs() as lines:
+            answer = await raw_http2.post(
+                front.servers[0].port, front.auth.folder / "public.pem", PUBLIC_METHOD, encoded=headers
+            )
+        assert answer.status == Status.RESOURCE_EXHAUSTED.value[0]
+        assert [line["reason"] for line in lines if line["event"] == "call"] == ["METADATA_TOO_LARGE"]
+        assert front.backend.calls == []
+
+    play(story)
+
+
 def test_the_request_id_is_handed_on_if_well_formed_and_replaced_if_not(play: Play) -> None:
     async def story(front: Front) -> None:
         await front.call(metadata=[("x-request-id", "one-good-id")])

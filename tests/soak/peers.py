@@ -25,12 +25,13 @@ from tests.unit.gateway.raw_http2 import (
     encode_frame,
     encode_headers,
     grpc_message,
+    repeated_header,
     request_headers,
 )
 
 Peer = Callable[[Target], Awaitable[None]]
 
-_CONTINUATION = 9
+_PRIORITY, _CONTINUATION = 2, 9
 _CANCEL = (8).to_bytes(4)
 _BEARER = (b"authorization", b"Bearer sat_stranger")
 _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
@@ -170,6 +171,39 @@ async def floods_with_pings(target: Target) -> None:
         await closed
 
 
+async def floods_with_frames(target: Target) -> None:
+    """Send what costs nothing to send, and read nothing of what it makes the other side say (CVE-2019-9511 and on)."""
+    for kind, stream, payload in (
+        (SETTINGS, 0, NO_WINDOW),  # each must be acknowledged
+        (WINDOW_UPDATE, 0, (1).to_bytes(4)),
+        (_PRIORITY, 1, bytes(5)),
+        (DATA, 1, b""),
+        (_CONTINUATION, 1, b""),
+    ):
+        async with connected(target) as wire:
+            ends = 0 if kind == _CONTINUATION else END_HEADERS
+            wire.send(HEADERS, ends, 1, encode_headers([*request_headers(WATCH_METHOD), _BEARER]))
+            with suppress(ConnectionError, TimeoutError):
+                for _ in range(100):
+                    for _ in range(500):
+                        wire.send(kind, 0, stream, payload)
+                    async with asyncio.timeout(1):
+                        await wire.drain()
+            await target.neighbour.answered(10)
+
+
+async def means_megabytes(target: Target) -> None:
+    """Send a few kilobytes of headers that refer thousands of times to one of four kilobytes (RFC 7541 §7.3)."""
+    async with connected(target) as wire:
+        with suppress(ConnectionError):
+            for number in range(400):
+                times = (50, 500, 2_000, 8_000)[number % 4]  # gRPC's own limit is at 4,000 until this side hears of it
+                large = repeated_header(b"x-large", b"a" * 4_000, times)
+                wire.send(HEADERS, END_HEADERS, 2 * number + 1, encode_headers(request_headers(PUBLIC_METHOD)) + large)
+                await wire.drain()
+        await target.neighbour.answered(10)
+
+
 async def resets_rapidly(target: Target) -> None:
     """Begin thousands of calls, and reset each at once (CVE-2023-44487)."""
     async with connected(target) as wire:
@@ -235,6 +269,8 @@ PEERS: Mapping[str, Peer] = {
         leaves_streams,
         sends_a_megabyte_of_headers,
         floods_with_pings,
+        floods_with_frames,
+        means_megabytes,
         resets_rapidly,
         stops_half_way,
         connects_a_thousand_times,

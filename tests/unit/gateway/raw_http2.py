@@ -50,18 +50,26 @@ def grpc_message(body: bytes, *, compressed: bool = False) -> bytes:
 
 
 async def post(
-    port: int, ca: Path, path: str, headers: Headers = (), data: bytes | None = None, *, open_data: bytes = b""
+    port: int,
+    ca: Path,
+    path: str,
+    headers: Headers = (),
+    data: bytes | None = None,
+    *,
+    open_data: bytes = b"",
+    encoded: bytes = b"",
 ) -> Answer:
     """Call a method with any headers and any bytes; without data the call stays open on this side.
 
-    The bytes of `open_data` come first, and don't end the call on this side.
+    The bytes of `open_data` come first, and don't end the call on this side; those of `encoded` are headers as well.
     """
     context = ssl.create_default_context(cafile=str(ca))
     context.set_alpn_protocols(["h2"])
     reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
     try:
         writer.write(PREFACE + encode_frame(SETTINGS, 0, 0, NO_DYNAMIC_TABLE))
-        writer.write(encode_frame(HEADERS, END_HEADERS, STREAM, encode_headers([*request_headers(path), *headers])))
+        block = encode_headers([*request_headers(path), *headers]) + encoded
+        writer.write(encode_frame(HEADERS, END_HEADERS, STREAM, block))
         if open_data:
             writer.write(encode_frame(DATA, 0, STREAM, open_data))
         if data is not None:
@@ -122,6 +130,11 @@ def request_headers(path: str) -> list[tuple[bytes, bytes]]:
 def encode_headers(headers: Headers) -> bytes:
     """Encode headers as literals that are not indexed, without Huffman coding (RFC 7541 §6.2.2)."""
     return b"".join(b"\x00" + _string(name) + _string(value) for name, value in headers)
+
+
+def repeated_header(name: bytes, value: bytes, times: int) -> bytes:
+    """Encode a header once, into the table, and refer to it (RFC 7541 §6.1, §6.2.1): each time is one byte more."""
+    return b"\x40" + _string(name) + _string(value) + b"\xbe" * (times - 1)
 
 
 def _string(value: bytes) -> bytes:

@@ -163,6 +163,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the payment company refused the refund. Metadata: `reason`."""
     INVALID_REQUEST: _ErrorReason.ValueType  # 48
     """INVALID_ARGUMENT: fields have values that the method does not take. `google.rpc.BadRequest` lists them."""
+    METADATA_TOO_LARGE: _ErrorReason.ValueType  # 63
+    """RESOURCE_EXHAUSTED: the call has more metadata than the server takes."""
     UNSTORABLE_TEXT: _ErrorReason.ValueType  # 49
     """INVALID_ARGUMENT: a text has a NUL character."""
     REQUEST_ID_REUSED: _ErrorReason.ValueType  # 50
@@ -309,6 +311,8 @@ REFUND_DECLINED: ErrorReason.ValueType  # 47
 """FAILED_PRECONDITION: the payment company refused the refund. Metadata: `reason`."""
 INVALID_REQUEST: ErrorReason.ValueType  # 48
 """INVALID_ARGUMENT: fields have values that the method does not take. `google.rpc.BadRequest` lists them."""
+METADATA_TOO_LARGE: ErrorReason.ValueType  # 63
+"""RESOURCE_EXHAUSTED: the call has more metadata than the server takes."""
 UNSTORABLE_TEXT: ErrorReason.ValueType  # 49
 """INVALID_ARGUMENT: a text has a NUL character."""
 REQUEST_ID_REUSED: ErrorReason.ValueType  # 50

@@ -121,7 +121,8 @@ def test_every_kind_of_handler_answers_inside_its_surrounding(certificates: Path
 def test_what_a_handler_raises_passes_through_its_surrounding(certificates: Path, method: str) -> None:
     async def story() -> None:
         surrounding = Surrounding()
-        async with echoing(certificates, HANDLERS, [surrounding, CallInterceptor((), with_workloads=False)]) as channel:
+        answering = CallInterceptor((), with_workloads=False, max_metadata_bytes=8_192)
+        async with echoing(certificates, HANDLERS, [surrounding, answering]) as channel:
             assert (await failure(call(channel, method))).code() is grpc.StatusCode.FAILED_PRECONDITION
         assert surrounding.notes == ["enter", "AbortError"]
 
