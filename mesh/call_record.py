@@ -71,6 +71,16 @@ class CallRecord:
         """Write down whom the call's token speaks for."""
         self.client_id, self.client_type, self.partner_id = caller.client_id, caller.client_type, caller.partner_id
 
+    def client(self) -> dict[str, str]:
+        """Return what names the client, and the trace, in log lines; nothing of what is not known."""
+        named = {
+            "client_id": self.client_id,
+            "client_type": self.client_type,
+            "partner_id": self.partner_id,
+            "trace_id": self.trace_id,
+        }
+        return {name: value for name, value in named.items() if value}
+
     @property
     def peer(self) -> str:
         """The caller, by its certificate or else by its address."""
@@ -91,15 +101,3 @@ def begin(record: CallRecord) -> None:
 def current_call() -> CallRecord:
     """Return the current call's record; outside of calls, one that nobody reads."""
     return _current.get() or CallRecord("")
-
-
-def who_calls() -> dict[str, str]:
-    """Return what names the current call's client, and its trace, for log lines; nothing of what is not known."""
-    record = current_call()
-    named = {
-        "client_id": record.client_id,
-        "client_type": record.client_type,
-        "partner_id": record.partner_id,
-        "trace_id": record.trace_id,
-    }
-    return {name: value for name, value in named.items() if value}

@@ -14,7 +14,7 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from mesh import request_id
-from mesh.call_record import who_calls
+from mesh.call_record import current_call
 
 _FLUSH_SECONDS = 0.02
 _MOST_LINES = 500
@@ -28,7 +28,7 @@ def configure_logging(service: str) -> None:
     lines = Lines(sys.stderr.buffer)
     atexit.register(lines.flush)
     structlog.configure(
-        processors=[structlog.processors.format_exc_info, in_context, _render],
+        processors=[_line],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=lambda *_: lines,
         cache_logger_on_first_use=True,
@@ -39,9 +39,7 @@ def configure_logging(service: str) -> None:
         structlog.stdlib.ProcessorFormatter(
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                structlog.processors.format_exc_info,
-                in_context,
-                lambda logger, level, event: _render(logger, level, event).decode(),
+                lambda logger, level, event: _line(logger, level, event).decode(),
             ]
         )
     )
@@ -99,12 +97,13 @@ class Lines:
 
 
 def in_context(_logger: WrappedLogger, _level: str, event: EventDict) -> EventDict:
-    """Add to what is logged the request, the client and the trace that it is about, as far as they are known."""
-    if adopted := request_id.current():
-        event.setdefault("request_id", adopted)
-    for name, value in who_calls().items():
-        event.setdefault(name, value)
-    return event
+    """Add to what is logged the request, the client and the trace that it is about, as far as they are known.
+
+    What names its request, as the line of a call does, names the others, too.
+    """
+    if "request_id" in event or not (adopted := request_id.current()):
+        return event
+    return {"request_id": adopted, **current_call().client(), **event}
 
 
 def _concerns_us(record: logging.LogRecord) -> bool:
@@ -116,7 +115,9 @@ def _concerns_us(record: logging.LogRecord) -> bool:
     return not (isinstance(error, grpc.aio.InternalError) and str(error).startswith('Failed "execute_batch"'))
 
 
-def _render(_logger: WrappedLogger, level: str, event: EventDict) -> bytes:
-    """Return the line. Few steps rather than structlog's usual five, which take twice the time: each call is logged."""
-    line = {**_process, **event, "level": level, "timestamp": datetime.now(UTC)}
+def _line(logger: WrappedLogger, level: str, event: EventDict) -> bytes:
+    """Return the line. One step, where structlog would have five, which take twice the time: each call is logged."""
+    if "exc_info" in event:
+        event = structlog.processors.format_exc_info(logger, level, event)
+    line = {**_process, **in_context(logger, level, event), "level": level, "timestamp": datetime.now(UTC)}
     return msgspec.json.encode(line, enc_hook=repr)

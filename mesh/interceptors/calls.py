@@ -110,8 +110,13 @@ def _status_name(context: Context) -> str:
 
 
 def _fields(record: CallRecord) -> dict[str, object]:
-    """Return what the line says of a call, besides its request id and its client: all that is not empty."""
-    fields: dict[str, object] = {"method": record.method, "peer": record.peer}
+    """Return what the line says of a call: all that is not empty."""
+    fields: dict[str, object] = {
+        "request_id": record.request_id,
+        "method": record.method,
+        "peer": record.peer,
+        **record.client(),
+    }
     if record.decision is not None:
         fields["decision"] = record.decision
     if record.reason:

@@ -13,7 +13,7 @@ from gateway.policy import Route
 from mesh.access.decision import ClientTypeNotAllowed, InsufficientScope, MethodNotFound
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, PUBLIC, Caller, ClientType, MethodRule
-from mesh.call_record import CallRecord, Decision, Metadata, begin, who_calls
+from mesh.call_record import CallRecord, Decision, Metadata, begin, current_call
 from mesh.errors import ServiceError
 from tests.unit.gateway.conftest import World
 from tests.unit.gateway.fake_services import changed, private_token
@@ -179,7 +179,7 @@ def test_the_log_learns_who_was_refused(judge: Callable[[Act], None]) -> None:
         record = CallRecord("/a.Pay/Audit")
         begin(record)
         await refusal(checkpoint, "/a.Pay/Audit", GOOD)
-        assert who_calls() == {"client_id": "client-of-a", "client_type": "PARTNER", "partner_id": "ptn_7"}
+        assert current_call().client() == {"client_id": "client-of-a", "client_type": "PARTNER", "partner_id": "ptn_7"}
         assert record.decision is Decision.REFUSED
         await admit(checkpoint, "/a.Pay/Both", ALL_CLIENT_TYPES, GOOD)
         assert record.decision is Decision.ALLOWED
