@@ -29,19 +29,36 @@ async def reload(scale: Scale) -> list[Row]:
     """Measure how long it takes until a file is in force, and calls while it is read all the time or never."""
     with tempfile.TemporaryDirectory(prefix="sekisho-bench-") as folder:
         many, few = (_file(Path(folder) / f"{count}.yaml", count) for count in (_MANY, _FEW))
-        taken = list[tuple[float, float]]()
+        taken, pauses = list[tuple[float, float]](), list[tuple[float, float]]()
         for number in range(1, scale.rounds + 1):
             say(f"{_NAME}: pair {number} of {scale.rounds}")
             taken.append((await _milliseconds(many), await _milliseconds(few)))
-        return [_row(_NAME, taken), _row(f"{_NAME}.p99", await _waits(scale, many))]
+            pauses.append((await _pause(many), await _pause(few)))
+        waits = await _waits(scale, many)
+    return [_row(_NAME, taken), _row(f"{_NAME}.pause", pauses), _row(f"{_NAME}.p99", waits)]
 
 
 async def _milliseconds(file: Path) -> float:
-    rules = {UNARY: MethodRule(frozenset({ClientType.PARTNER}))}
-    restrictions = RestrictionsInForce(file, rules, {"public": ALL_CLIENT_TYPES})
     begin = time.perf_counter()
-    await restrictions.load()
+    await _restrictions(file).load()
     return (time.perf_counter() - begin) * 1e3
+
+
+async def _pause(file: Path) -> float:
+    """Return the longest that the event loop can do nothing else while a file comes into force, in milliseconds."""
+    loading = asyncio.create_task(_restrictions(file).load())
+    last, pause = time.perf_counter(), 0.0
+    while not loading.done():
+        await asyncio.sleep(0)
+        now = time.perf_counter()
+        pause, last = max(pause, now - last), now
+    await loading
+    return pause * 1e3
+
+
+def _restrictions(file: Path) -> RestrictionsInForce:
+    rules = {UNARY: MethodRule(frozenset({ClientType.PARTNER}))}
+    return RestrictionsInForce(file, rules, {"public": ALL_CLIENT_TYPES})
 
 
 async def _waits(scale: Scale, file: Path) -> list[tuple[float, float]]:
