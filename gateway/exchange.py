@@ -19,7 +19,7 @@ from sekisho.auth.v1 import exchange_service_pb2 as pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc
 
 # A call waits so long for the auth server, also for it to come back: channels try to connect every two seconds.
-_TIMEOUT_SECONDS = 3.0
+_TIMEOUT_SECONDS = 5.0
 # How often the auth server is asked, if what is revoked meanwhile makes its answers old.
 _ATTEMPTS = 3
 # A private access token is to be good still when a backend reads it, by the backend's own clock.

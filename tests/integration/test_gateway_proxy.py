@@ -235,12 +235,9 @@ def test_metadata_over_the_limit_reaches_no_backend(play: Play, key: str) -> Non
 def test_metadata_over_the_limit_is_refused_also_to_who_never_heard_of_it_and_sends_little(play: Play) -> None:
     async def story(front: Front) -> None:
         headers = raw_http2.repeated_header(b"x-large", b"a" * 4_000, 50)
-        with capture_logs() as lines:
-            answer = await raw_http2.post(
-                front.servers[0].port, front.auth.folder / "public.pem", PUBLIC_METHOD, encoded=headers
-            )
+        door, ca = front.servers[0].port, front.auth.folder / "public.pem"
+        answer = await raw_http2.post(door, ca, PUBLIC_METHOD, encoded=headers)
         assert answer.status == Status.RESOURCE_EXHAUSTED.value[0]
-        assert [line["reason"] for line in lines if line["event"] == "call"] == ["METADATA_TOO_LARGE"]
         assert front.backend.calls == []
 
     play(story)

@@ -196,7 +196,7 @@ async def means_megabytes(target: Target) -> None:
     """Send a few kilobytes of headers that refer thousands of times to one of four kilobytes (RFC 7541 §7.3)."""
     async with connected(target) as wire:
         with suppress(ConnectionError):
-            for number in range(400):
+            for number in range(100):
                 times = (50, 500, 2_000, 8_000)[number % 4]  # gRPC's own limit is at 4,000 until this side hears of it
                 large = repeated_header(b"x-large", b"a" * 4_000, times)
                 wire.send(HEADERS, END_HEADERS, 2 * number + 1, encode_headers(request_headers(PUBLIC_METHOD)) + large)

@@ -7,7 +7,9 @@ import grpc
 import pytest
 
 from mesh import request_id
+from mesh.error_info import read_error_info
 from mesh.errors import Code, ServiceError
+from mesh.interceptors.calls import CallInterceptor
 from mesh.interceptors.peers import PeerInterceptor
 from tests.unit.mesh.echo_servers import (
     ECHO,
@@ -51,6 +53,28 @@ async def stream(request: bytes, _: object) -> AsyncIterator[bytes]:
 
 
 HANDLERS = {**unary(answer), "Stream": grpc.unary_stream_rpc_method_handler(stream)}
+
+
+@pytest.mark.parametrize(("length", "reason"), [(500, ""), (1_000, "METADATA_TOO_LARGE")])
+def test_metadata_over_the_limit_is_refused_and_kept_nowhere(certificates: Path, length: int, reason: str) -> None:
+    kept: list[Any] = []
+    limiting = CallInterceptor(
+        [lambda record: kept.append((bool(record.metadata), record.reason))],
+        with_workloads=False,
+        max_metadata_bytes=1_000,
+    )
+
+    async def story() -> None:
+        async with echoing(certificates, HANDLERS, [limiting]) as channel:
+            call = channel.unary_unary(UNARY)(b"hello", metadata=[("x-large", "a" * length)])
+            if reason:
+                error = await failure(call)
+                assert (error.code(), read_error_info(error)[0]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
+            else:
+                await call
+
+    asyncio.run(story())
+    assert kept == [(not reason, reason)]
 
 
 def calls(lines: Lines) -> Lines:
