@@ -2,11 +2,9 @@
 
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-
-from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from authserver.audit_heads import HeadFile
 from authserver.authentication import Authenticator, Judge
@@ -35,7 +33,7 @@ from authserver.servicers.tokens import TokenServiceServicer
 from authserver.software_statements import StatementIssuer
 from authserver.workers import keep_account, keep_keys_in_time, keep_tidy
 from mesh import migrations
-from mesh.access.descriptors import own_contracts, read_methods
+from mesh.access.descriptors import Method, own_contracts, read_methods
 from mesh.config import ConfigError
 from mesh.database import Database
 from mesh.http_server import HttpServer
@@ -111,7 +109,7 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
         )
         await feed.follow()
         await key_ring.reload()  # what has changed since they were loaded, the feed does not tell
-        face = _http_face(config, config.http, work, contracts) if config.http else None
+        face = _http_face(config, config.http, work, methods) if config.http else None
         for task in (
             feed.keep_following(),
             keep_tidy(database, uses),
@@ -168,8 +166,8 @@ def _work(
     )
 
 
-def _http_face(config: AuthServerConfig, http: HttpConfig, work: _Work, contracts: FileDescriptorSet) -> HttpServer:
-    url, seconds, methods = http.public_url, http.request_seconds, read_methods(contracts)
+def _http_face(config: AuthServerConfig, http: HttpConfig, work: _Work, methods: Mapping[str, Method]) -> HttpServer:
+    url, seconds = http.public_url, http.request_seconds
     app = application(
         TokenEndpoints(work.authenticator, work.client_tokens, issuer=url, seconds=seconds),
         RegistrationEndpoints(work.access_tokens, work.registrations, methods=methods, public_url=url, seconds=seconds),

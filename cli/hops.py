@@ -55,7 +55,7 @@ class HopReader:
         self._through_shops = set[str]()
 
     async def until(self, request_ids: Iterable[str], people: Mapping[str, str]) -> list[Hop]:
-        """Return the hops since the last time, in the order they began, once those of the given calls are among them.
+        """Return the hops since the last time, as they began, once those of the given calls are there and no more come.
 
         Args:
             request_ids: Of calls that have ended; their lines may lag behind the answer by an instant.

@@ -55,8 +55,10 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
         traces = await stack.enter_async_context(tracing(config.tracing, NAME))
         auth = await stack.enter_async_context(renewed_channel(config.auth, partial(_open_auth, config.auth, methods)))
         channels = {
-            backend.name: await stack.enter_async_context(
-                renewed_channel(backend.channel, partial(_open_backend, backend, routes))
+            backend.name: traces.channel(
+                await stack.enter_async_context(
+                    renewed_channel(backend.channel, partial(_open_backend, backend, routes))
+                )
             )
             for backend in config.backends
         }
@@ -67,8 +69,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
         )
         limits = Limits(config.limits, routes, time.monotonic)
         exchange = TokenExchange(traces.channel(auth), cache, time.monotonic)
-        traced = {name: traces.channel(channel) for name, channel in channels.items()}
-        proxy = Proxy(routes.values(), traced, config.call_timeout_seconds)
+        proxy = Proxy(routes.values(), channels, config.call_timeout_seconds)
         rooms = {
             listener.name: Room(listener.server.max_concurrent_calls, config.limits.max_address_calls)
             for listener in config.listeners
