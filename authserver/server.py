@@ -109,7 +109,7 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
         )
         await feed.follow()
         await key_ring.reload()  # what has changed since they were loaded, the feed does not tell
-        face = _http_face(config, config.http, work, methods) if config.http else None
+        face = _http_face(config, config.http, work, methods, metrics) if config.http else None
         for task in (
             feed.keep_following(),
             keep_tidy(database, uses),
@@ -166,12 +166,15 @@ def _work(
     )
 
 
-def _http_face(config: AuthServerConfig, http: HttpConfig, work: _Work, methods: Mapping[str, Method]) -> HttpServer:
+def _http_face(
+    config: AuthServerConfig, http: HttpConfig, work: _Work, methods: Mapping[str, Method], metrics: Metrics
+) -> HttpServer:
     url, seconds = http.public_url, http.request_seconds
     app = application(
         TokenEndpoints(work.authenticator, work.client_tokens, issuer=url, seconds=seconds),
         RegistrationEndpoints(work.access_tokens, work.registrations, methods=methods, public_url=url, seconds=seconds),
         DiscoveryEndpoints(work.key_ring, methods=methods, public_url=url),
+        metrics,
     )
     return HttpServer(
         app,

@@ -21,7 +21,7 @@ from authserver.register_client import mint
 from authserver.store.clients import Client, add_clients
 from authserver.store.platforms import add_partner
 from bench.bare import BareConfig
-from cli.configurations import HOST, Ports, reserved_port
+from cli.configurations import HOST, MeshOptions, Ports, reserved_port
 from cli.home import Home, MeshAddresses
 from cli.preparation import prepare, scopes_of
 from gateway.config import GatewayConfig, LimitsConfig, RateConfig
@@ -138,7 +138,7 @@ async def fleet(databases: str | None = None) -> AsyncIterator[Fleet]:
     with tempfile.TemporaryDirectory(prefix="sekisho-bench-") as folder:
         home = Home.at(Path(folder))
         async with AsyncExitStack() as stack:
-            addresses = prepare(home, Ports.choose(0), databases)
+            addresses = prepare(home, Ports.choose(0), MeshOptions(databases))
             _lift_limits(home.config("gateway"))
             yield Fleet(home, addresses, stack)
 

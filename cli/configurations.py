@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from cli.home import Home
@@ -63,6 +64,25 @@ class Ports:
         return cls(gateway, shops, authserver, payments, http, tuple(metrics))
 
 
+@dataclass(frozen=True, slots=True)
+class MeshOptions:
+    """How a mesh is to run.
+
+    Attributes:
+        databases: The URL of the services' databases, with `{service}` in place of each one's name; None for SQLite
+            under the home.
+        gateways: How many processes of the gateway share its port.
+        restrictions: The gateway's file of restrictions.
+        traces: The collector that all services send the traces of all calls to, `http://host:port`.
+
+    """
+
+    databases: str | None = None
+    gateways: int = 1
+    restrictions: Path | None = None
+    traces: str | None = None
+
+
 def reserved_port() -> int:
     """Return a free port that the system hands to nobody for the next minute, but lets a server take that names it.
 
@@ -95,29 +115,31 @@ def require_free(port: int) -> None:
             raise ConfigError(f"can't listen on {HOST}:{port}: is the port taken?") from error
 
 
-def configurations(
-    home: Home, ports: Ports, databases: str | None, *, share_port: bool = False
-) -> Mapping[str, _Configuration]:
+def configurations(home: Home, ports: Ports, options: MeshOptions) -> Mapping[str, _Configuration]:
     """Return each service's configuration.
 
     Args:
         home: Where certificates, keys and SQLite databases lie.
         ports: Where the services listen.
-        databases: The URL of the services' databases, with `{service}` in place of each one's name; None for SQLite
-            under the home.
-        share_port: Whether several processes of the gateway listen on its port.
+        options: How they run.
 
     """
 
     def database(service: str) -> str:
-        return databases.replace("{service}", service) if databases else f"sqlite:///{home.folder(service)}/database.db"
+        if options.databases:
+            return options.databases.replace("{service}", service)
+        return f"sqlite:///{home.folder(service)}/database.db"
 
-    return {
+    services = {
         "authserver": _authserver(home, ports, database("authserver")),
         "payments": _payments(home, ports, database("payments")),
-        "gateway": _gateway(home, ports, share_port=share_port),
+        "gateway": _gateway(home, ports, options),
         "shops": _shops(home, ports, database("shops")),
     }
+    if options.traces:
+        for configuration in services.values():
+            configuration["tracing"] = {"endpoint": options.traces, "sample_ratio": 1.0}
+    return services
 
 
 def _authserver(home: Home, ports: Ports, database: str) -> _Configuration:
@@ -150,7 +172,7 @@ def _payments(home: Home, ports: Ports, database: str) -> _Configuration:
     }
 
 
-def _gateway(home: Home, ports: Ports, *, share_port: bool) -> _Configuration:
+def _gateway(home: Home, ports: Ports, options: MeshOptions) -> _Configuration:
     backend_ports = {"authserver": ports.authserver, "payments": ports.payments}
     return {
         "listeners": [
@@ -158,7 +180,7 @@ def _gateway(home: Home, ports: Ports, *, share_port: bool) -> _Configuration:
                 "name": "public",
                 "server": {
                     "listen": f"{HOST}:{ports.gateway}",
-                    "share_port": share_port,
+                    "share_port": options.gateways > 1,
                     **_certificate(home, "gateway-public"),
                 },
                 "client_types": sorted(map(str, ALL_CLIENT_TYPES)),
@@ -169,6 +191,7 @@ def _gateway(home: Home, ports: Ports, *, share_port: bool) -> _Configuration:
             {"name": name, "channel": _channel(home, "gateway", name, port), "services": list(_BACKEND_SERVICES[name])}
             for name, port in backend_ports.items()
         ],
+        **({"restrictions": str(options.restrictions.absolute())} if options.restrictions else {}),
     }
 
 

@@ -16,7 +16,7 @@ from authserver.store.clients import find_client
 from authserver.store.platforms import Platform
 from authserver.store.tables import MAX_CLIENTS
 from cli.beside import operator
-from cli.configurations import HOST, Ports, configurations
+from cli.configurations import HOST, MeshOptions, Ports, configurations
 from cli.home import Home, MeshAddresses, read_credentials
 from mesh import migrations, pki, signed_jwt
 from mesh.access.descriptors import own_contracts, read_methods
@@ -31,15 +31,13 @@ MIGRATED = ("authserver", "payments", "shops")
 _PLATFORM_ID = "shops"
 
 
-def prepare(home: Home, ports: Ports, databases: str | None = None, *, share_port: bool = False) -> MeshAddresses:
+def prepare(home: Home, ports: Ports, options: MeshOptions | None = None) -> MeshAddresses:
     """Write all that the services need under the home, keeping keys, databases and credentials that are there.
 
     Args:
         home: Where to write.
         ports: Where the services will listen.
-        databases: The URL of the services' databases, with `{service}` in place of each one's name; None for SQLite
-            under the home.
-        share_port: Whether several processes of the gateway listen on its port.
+        options: How they will run.
 
     Raises:
         ConfigError: If a database is newer than this version.
@@ -50,7 +48,7 @@ def prepare(home: Home, ports: Ports, databases: str | None = None, *, share_por
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _issue_certificates(home)
     _create_keys(home)
-    for service, config in configurations(home, ports, databases, share_port=share_port).items():
+    for service, config in configurations(home, ports, options or MeshOptions()).items():
         text = "# Written by `sekisho up`, anew at each start.\n" + yaml.safe_dump(config, sort_keys=False)
         (home.folder(service) / "config.yaml").write_text(text)
     for service in MIGRATED:

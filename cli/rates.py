@@ -98,7 +98,7 @@ def _methods(process: str, grown: Samples, seconds: float) -> list[MethodRate]:
         label = dict(labels)
         if name == "sekisho_calls_total":
             calls[label["method"]] += growth
-            if label["status"] != "OK":
+            if label["status"] != "OK" and not label["status"].startswith("2"):  # the latter, by HTTP
                 failed[label["method"]] += growth
         elif name == "sekisho_call_seconds_bucket":
             buckets.setdefault(label["method"], {})[float(label["le"])] = growth

@@ -86,7 +86,7 @@ def _shown(view: View) -> Group:
     for each in view.methods[:_SHOWN]:
         methods.add_row(
             each.process,
-            each.method.rpartition(".")[2],
+            each.method.rpartition(".")[2] if each.method.startswith("/") else each.method,  # the latter: by HTTP
             f"{each.per_second:.1f}",
             f"{each.failed_per_second:.1f}" if each.failed_per_second else "",
             _number(each.p50_milliseconds),

@@ -36,15 +36,16 @@ def forwarded_metadata(
         InvalidMetadata: If a value is neither binary nor printable ASCII, which the backend's transport would refuse.
 
     """
-    kept = [(key, value) for key, value in metadata if not _is_dropped(key)]
-    for key, value in kept:
-        if isinstance(value, str) and not _is_printable_ascii(value):
-            raise InvalidMetadata(f"the value of {key} is not printable ASCII", key=key)
+    kept = list[tuple[str, str | bytes]]()
+    for key, value in metadata:
+        if not _is_dropped(key):
+            if isinstance(value, str) and not _is_printable_ascii(value):
+                raise InvalidMetadata(f"the value of {key} is not printable ASCII", key=key)
+            kept.append((key, value))
+        elif key == _USER_AGENT and isinstance(value, str) and _is_printable_ascii(value):
+            kept.append((_CALLERS_AGENT, value))
     if private_token is not None:
         kept.append((AUTHORIZATION, f"Bearer {private_token}"))
-    for key, value in metadata:
-        if key == _USER_AGENT and isinstance(value, str) and _is_printable_ascii(value):
-            kept.append((_CALLERS_AGENT, value))
     if address := _address(peer):
         kept.append((_CALLERS_ADDRESS, address))
     return kept

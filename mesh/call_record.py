@@ -3,8 +3,9 @@
 import enum
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
 from typing import TypeAlias
+
+import msgspec
 
 from mesh.access.rules import Caller
 
@@ -18,8 +19,7 @@ class Decision(enum.StrEnum):
     REFUSED = "refused"
 
 
-@dataclass(slots=True, eq=False)
-class CallRecord:
+class CallRecord(msgspec.Struct, eq=False, gc=False):
     """One call. Whoever learns something about it writes it down here; what nobody learned is empty.
 
     Attributes:
@@ -80,11 +80,6 @@ class CallRecord:
             "trace_id": self.trace_id,
         }
         return {name: value for name, value in named.items() if value}
-
-    @property
-    def peer(self) -> str:
-        """The caller, by its certificate or else by its address."""
-        return self.workload or self.address
 
 
 # What is told of each call when it ends.

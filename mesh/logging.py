@@ -14,18 +14,21 @@ import structlog
 from structlog.typing import EventDict, WrappedLogger
 
 from mesh import request_id
-from mesh.call_record import current_call
+from mesh.call_line import call_line
+from mesh.call_record import CallRecord, current_call
 
 _FLUSH_SECONDS = 0.02
 _MOST_LINES = 500
 
-# What all lines of this process say.
-_process: dict[str, str] = {}
+# What all lines of this process say, and where they go; as long as nobody says so, calls have none.
+_process = {"service": ""}
+_lines: "Lines | None" = None
 
 
 def configure_logging(service: str) -> None:
     """Send everything that this process logs to standard error, as JSON lines that name the service."""
-    lines = Lines(sys.stderr.buffer)
+    global _lines  # noqa: PLW0603 - the process's one
+    _lines = lines = Lines(sys.stderr.buffer)
     atexit.register(lines.flush)
     structlog.configure(
         processors=[_line],
@@ -46,6 +49,12 @@ def configure_logging(service: str) -> None:
     handler.addFilter(_concerns_us)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     _process["service"] = service
+
+
+def log_call(record: CallRecord) -> None:
+    """Write the line of a call that ends now: past structlog, for there is one of each call."""
+    if _lines:
+        _lines.info(call_line(record, _process["service"]))
 
 
 class Lines:
@@ -97,11 +106,8 @@ class Lines:
 
 
 def in_context(_logger: WrappedLogger, _level: str, event: EventDict) -> EventDict:
-    """Add to what is logged the request, the client and the trace that it is about, as far as they are known.
-
-    What names its request, as the line of a call does, names the others, too.
-    """
-    if "request_id" in event or not (adopted := request_id.current()):
+    """Add to what is logged the request, the client and the trace that it is about, as far as they are known."""
+    if not (adopted := request_id.current()):
         return event
     return {"request_id": adopted, **current_call().client(), **event}
 
@@ -116,7 +122,7 @@ def _concerns_us(record: logging.LogRecord) -> bool:
 
 
 def _line(logger: WrappedLogger, level: str, event: EventDict) -> bytes:
-    """Return the line. One step, where structlog would have five, which take twice the time: each call is logged."""
+    """Return the line. One step, where structlog would have five, which take twice the time."""
     if "exc_info" in event:
         event = structlog.processors.format_exc_info(logger, level, event)
     line = {**_process, **in_context(logger, level, event), "level": level, "timestamp": datetime.now(UTC)}

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from mesh.call_record import CallRecord, Observer
+from mesh.certificate_expiry import CertificateExpiry
 from mesh.http_server import HttpServer
 
 # Upper bounds of latencies, in seconds.
@@ -47,6 +48,10 @@ class Metrics:
         """Whom servers are to tell of calls."""
         return (self._calls.observe,) if self._listen else ()
 
+    def add(self, methods: Iterable[str]) -> None:
+        """Tell of more methods by their names."""
+        self._calls.add(methods)
+
     @asynccontextmanager
     async def served(self, *collectors: Collector) -> AsyncIterator[None]:
         """Answer `GET /metrics` as long as the context lasts.
@@ -64,7 +69,7 @@ class Metrics:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
-        for collector in (self._calls, *collectors):
+        for collector in (self._calls, CertificateExpiry(), *collectors):
             registry.register(collector)
 
         async def answer(_request: Request) -> Response:
@@ -95,7 +100,12 @@ class CallMetrics(Collector):
 
     def __init__(self, methods: Iterable[str]) -> None:
         """Start at nothing."""
-        self._methods = {method: _Calls() for method in (*methods, OTHER)}
+        self._methods = {OTHER: _Calls()}
+        self.add(methods)
+
+    def add(self, methods: Iterable[str]) -> None:
+        """Give more methods a label of their own."""
+        self._methods.update((method, _Calls()) for method in methods)
 
     def observe(self, record: CallRecord) -> None:
         """Count a call that has ended."""

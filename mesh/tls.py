@@ -7,6 +7,7 @@ import structlog
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from mesh.certificate_expiry import note_authorities, note_chain
 from mesh.config import ChannelConfig, ConfigError, ServerConfig
 from mesh.file_changes import FileChanges
 from mesh.secret_files import read_private
@@ -86,11 +87,13 @@ def _key_and_chain(private_key: Path, certificate: Path) -> tuple[bytes, bytes]:
     """Return both files, which fit: while they are renewed, one may be newer than the other."""
     key, chain = read_private(private_key), _read(certificate)
     try:
-        fits = load_pem_private_key(key, None).public_key() == x509.load_pem_x509_certificate(chain).public_key()
+        certificates = x509.load_pem_x509_certificates(chain)
+        fits = load_pem_private_key(key, None).public_key() == certificates[0].public_key()
     except (ValueError, TypeError) as error:
         raise ConfigError(f"{certificate}, {private_key}: {error}") from error
     if not fits:
         raise ConfigError(f"{private_key} is not the key of {certificate}")
+    note_chain(certificate, certificates)
     return key, chain
 
 
@@ -98,7 +101,7 @@ def _authorities(path: Path) -> bytes:
     """Return a file of CA certificates, which are some: gRPC itself would find out at the first connection only."""
     content = _read(path)
     try:
-        x509.load_pem_x509_certificates(content)
+        note_authorities(path, x509.load_pem_x509_certificates(content))
     except ValueError as error:
         raise ConfigError(f"{path}: {error}") from error
     return content

@@ -45,7 +45,7 @@ def mesh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         create: Callable[[str], str] = request.getfixturevalue("postgresql_url")
         urls = {service: create(f"mesh_{service}") for service in ("authserver", "payments", "shops")}
         database = urls["shops"].replace("mesh_shops", "mesh_{service}")
-    with mesh_up(tmp_path_factory.mktemp("mesh") / "home", database) as running:
+    with mesh_up(tmp_path_factory.mktemp("mesh") / "home", database=database) as running:
         yield running
 
 

@@ -43,11 +43,11 @@ def sekisho(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def mesh_up(home: Path, database: str | None = None, gateways: int = 1) -> Iterator["Mesh"]:
-    """Run `sekisho up` in a home; it must end cleanly."""
+def mesh_up(home: Path, **options: object) -> Iterator["Mesh"]:
+    """Run `sekisho up` in a home, with its options by their names; it must end cleanly."""
     command = [sys.executable, "-c", "from cli.main import main; main()", "up", "--home", str(home), "--port", "0"]
     with subprocess.Popen(
-        [*command, "--json", "--gateways", str(gateways), *(["--database", database] if database else [])],
+        [*command, "--json", *(f"--{name}={value}" for name, value in options.items() if value is not None)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

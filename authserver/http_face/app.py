@@ -10,21 +10,24 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from authserver.http_face.access_log import AccessLog
 from authserver.http_face.discovery import DiscoveryEndpoints
 from authserver.http_face.refusals import Refused, internal_error, of_http_exception, of_service_error
 from authserver.http_face.registration import RegistrationEndpoints
+from authserver.http_face.request_records import RequestRecords
 from authserver.http_face.tokens import TokenEndpoints
 from mesh.call_record import current_call
 from mesh.errors import ServiceError
+from mesh.metrics import Metrics
 
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 _log = structlog.get_logger()
 
 
-def application(tokens: TokenEndpoints, registration: RegistrationEndpoints, discovery: DiscoveryEndpoints) -> ASGIApp:
-    """Return the application."""
+def application(
+    tokens: TokenEndpoints, registration: RegistrationEndpoints, discovery: DiscoveryEndpoints, metrics: Metrics
+) -> ASGIApp:
+    """Return the application, whose requests are counted as calls of `POST /oauth2/token` and the like."""
     routes = [
         _route("/oauth2/token", POST=tokens.token),
         _route("/oauth2/introspect", POST=tokens.introspect),
@@ -44,13 +47,15 @@ def application(tokens: TokenEndpoints, registration: RegistrationEndpoints, dis
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _on_http_exception})
     app.router.redirect_slashes = False  # a redirected POST loses its body
-    return AccessLog(app)
+    metrics.add(_called(route.path, method) for route in routes for method in route.methods or ())
+    return RequestRecords(app, metrics.observers)
 
 
 def _route(path: str, **handlers: _Endpoint) -> Route:
     """Return a route whose handlers are named by HTTP method."""
 
     async def endpoint(request: Request) -> Response:
+        current_call().method = _called(path, request.method)
         handler = handlers["GET" if request.method == "HEAD" else request.method]
         try:
             return await handler(request)
@@ -65,6 +70,10 @@ def _route(path: str, **handlers: _Endpoint) -> Route:
             return internal_error()
 
     return Route(path, endpoint, methods=list(handlers))
+
+
+def _called(path: str, method: str) -> str:
+    return f"{method} {path}"
 
 
 async def _on_http_exception(_request: Request, error: Exception) -> Response:

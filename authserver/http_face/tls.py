@@ -3,8 +3,10 @@
 import ssl
 
 import structlog
+from cryptography import x509
 
 from authserver.config import HttpConfig
+from mesh.certificate_expiry import note_chain
 from mesh.config import ConfigError
 from mesh.file_changes import FileChanges
 from mesh.secret_files import read_private
@@ -47,6 +49,7 @@ def _read(config: HttpConfig) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(config.certificate, config.private_key)
-    except (OSError, ssl.SSLError) as error:
+        note_chain(config.certificate, x509.load_pem_x509_certificates(config.certificate.read_bytes()))
+    except (OSError, ValueError, ssl.SSLError) as error:
         raise ConfigError(f"{config.certificate}: can't be used with {config.private_key}: {error}") from error
     return context

@@ -12,6 +12,7 @@ from mesh.call_record import CallRecord, Observer, begin
 from mesh.errors import Code, MetadataTooLarge, ServiceError
 from mesh.interceptors.errors import abort
 from mesh.interceptors.wrapping import Context, Handler, Proceed, wrap
+from mesh.logging import log_call
 from mesh.peers import workload_of
 
 _log = structlog.get_logger()
@@ -87,55 +88,26 @@ class CallInterceptor:
     def _describe(self, record: CallRecord, context: Context) -> None:
         """Write down who calls, and with what."""
         metadata = context.invocation_metadata() or ()
-        presented = next((value for key, value in metadata if key == request_id.KEY), None)
+        size, presented = 0, None
+        for key, value in metadata:
+            size += len(key) + len(value) + _ENTRY_BYTES
+            if key == request_id.KEY and presented is None and isinstance(value, str):
+                presented = value
         # It stays for the whole call: grpc.aio runs all of it in one task.
-        record.request_id = request_id.adopt(presented if isinstance(presented, str) else None)
+        record.request_id = request_id.adopt(presented)
         record.address = context.peer()
         record.workload = (workload_of(context) or "") if self._with_workloads else ""
-        size = sum([len(key) + len(value) for key, value in metadata]) + _ENTRY_BYTES * len(metadata)
         if size > self._max_metadata_bytes:
-            del metadata, presented  # by which the error would hold it
+            del metadata, key, value, presented  # by which the error would hold it
             raise MetadataTooLarge("the call has too much metadata")
         record.metadata = tuple(metadata)
 
     def _end(self, record: CallRecord) -> None:
         for observe in self._observers:
             observe(record)
-        _log.info("call", **_fields(record))
+        log_call(record)
 
 
 def _status_name(context: Context) -> str:
     code: Any = context.code()  # grpc.aio hands back the number, 0 if nothing was set
     return _STATUS_NAMES[code] if isinstance(code, int) else grpc.StatusCode.OK.name if code is None else code.name
-
-
-def _fields(record: CallRecord) -> dict[str, object]:
-    """Return what the line says of a call: all that is not empty."""
-    fields: dict[str, object] = {
-        "request_id": record.request_id,
-        "method": record.method,
-        "peer": record.peer,
-        **record.client(),
-    }
-    if record.decision is not None:
-        fields["decision"] = record.decision
-    if record.reason:
-        fields["reason"] = record.reason
-    if record.would_refuse:
-        fields["would_refuse"] = record.would_refuse
-    fields["status"] = record.status
-    if record.request_messages or record.response_messages:
-        fields["request_messages"] = record.request_messages
-        fields["request_bytes"] = record.request_bytes
-        fields["response_messages"] = record.response_messages
-        fields["response_bytes"] = record.response_bytes
-    if record.exchange_seconds:
-        fields["exchange_milliseconds"] = _milliseconds(record.exchange_seconds)
-    if record.backend_seconds:
-        fields["backend_milliseconds"] = _milliseconds(record.backend_seconds)
-    fields["milliseconds"] = _milliseconds(record.seconds)
-    return fields
-
-
-def _milliseconds(seconds: float) -> float:
-    return round(seconds * 1000, 3)

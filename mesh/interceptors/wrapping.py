@@ -1,6 +1,7 @@
 """What stands between gRPC and the handlers of methods: interceptors, each put around a handler once."""
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import grpc
@@ -76,7 +77,7 @@ def wrap(handler: Handler | None, around: Around) -> Handler | None:
     run = _writing(behavior) if handler.response_streaming else behavior
 
     async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
-        return await around(context, lambda: run(request, context))
+        return await around(context, partial(run, request, context))
 
     return rebuilt(handler, answer, handler.request_deserializer)
 

@@ -15,7 +15,7 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
-from cli.configurations import Ports
+from cli.configurations import MeshOptions, Ports
 from cli.home import Home
 from cli.preparation import prepare
 from sekisho.auth.v1 import token_service_pb2 as token_pb
@@ -57,7 +57,7 @@ def take_token(mesh: Mesh) -> tuple[str, str]:
 
 @pytest.mark.timeout(180)
 def test_a_mesh_recovers_by_itself_when_its_database_comes_back(own_server: Any, tmp_path: Path) -> None:
-    with mesh_up(tmp_path / "home", own_server.get_uri(database="{service}")) as mesh:
+    with mesh_up(tmp_path / "home", database=own_server.get_uri(database="{service}")) as mesh:
         token = mesh.token("wallet")
         assert open_wallet(mesh, token) == OK
         own_server.stop()
@@ -71,7 +71,7 @@ def test_a_mesh_recovers_by_itself_when_its_database_comes_back(own_server: Any,
 @pytest.mark.timeout(180)
 def test_a_service_waits_for_a_database_that_is_not_there_yet(own_server: Any, tmp_path: Path) -> None:
     home = Home.at(tmp_path / "home")
-    prepare(home, Ports.choose(0), own_server.get_uri(database="{service}"))
+    prepare(home, Ports.choose(0), MeshOptions(own_server.get_uri(database="{service}")))
     own_server.stop()
     command = [sys.executable, "-m", "authserver", "--config", str(home.config("authserver"))]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as service:
@@ -101,7 +101,7 @@ def test_a_service_refuses_a_schema_newer_than_its_own(database_url: str) -> Non
 
 @pytest.mark.timeout(180)
 def test_a_database_locked_by_another_process_makes_calls_wait_and_then_fail(tmp_path: Path) -> None:
-    with mesh_up(tmp_path / "home", f"sqlite:///{tmp_path}/{{service}}.db?timeout=0.5") as mesh:
+    with mesh_up(tmp_path / "home", database=f"sqlite:///{tmp_path}/{{service}}.db?timeout=0.5") as mesh:
         token = mesh.token("wallet")
         file = tmp_path / "payments.db"
         with contextlib.closing(sqlite3.connect(file, isolation_level=None)) as other:

@@ -14,7 +14,7 @@ import pytest
 
 from authserver.config import AuthServerConfig
 from authserver.server import running
-from cli.configurations import Ports
+from cli.configurations import MeshOptions, Ports
 from cli.home import Home, read_credentials
 from cli.preparation import prepare
 from mesh import tls
@@ -41,7 +41,7 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Home:
         urls = [create(f"{name}_{service}") for service in ("authserver", "payments", "shops")]
         databases = urls[-1].replace(f"{name}_shops", f"{name}_{{service}}")
     home = Home.at(tmp_path / "home")
-    prepare(home, Ports.choose(0), databases)
+    prepare(home, Ports.choose(0), MeshOptions(databases))
     return home
 
 

@@ -13,14 +13,13 @@ import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status as RichStatus
-from structlog.testing import capture_logs
 
 from gateway.server import running
 from mesh import pki
 from mesh.access.rules import ClientType
 from mesh.config import ConfigError
 from mesh.error_info import DETAILS_KEY
-from mesh.logging import in_context
+from tests.logs import captured
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import (
     Answer,
@@ -268,7 +267,7 @@ def test_an_exchange_carries_the_request_id_of_its_call_and_nothing_else_of_it(p
 
 def test_each_call_is_logged_once_with_who_called_and_how_it_ended(play: Play) -> None:
     async def story(front: Front) -> None:
-        with capture_logs([in_context]) as lines:
+        with captured() as lines:
             await front.call(metadata=[("x-request-id", "passes")])
             await outcome(front.call(method=MASTER_METHOD, metadata=[("x-request-id", "refused")]))
             await outcome(front.call(method="/no.Such/Method", token=None, metadata=[("x-request-id", "unknown")]))
@@ -648,7 +647,7 @@ def test_a_binary_authorization_is_none(play: Play) -> None:
 )
 def test_a_value_that_can_not_be_forwarded_is_the_callers_fault(play: Play, headers: list[tuple[bytes, bytes]]) -> None:
     async def story(front: Front) -> None:
-        with capture_logs() as lines:
+        with captured() as lines:
             answer = await front.post(headers, MESSAGE)
         assert answer.status == Status.INVALID_ARGUMENT.value[0]
         assert "unexpected error" not in [line["event"] for line in lines]

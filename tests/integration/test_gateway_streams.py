@@ -14,10 +14,10 @@ import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status as RichStatus
-from structlog.testing import capture_logs
 
 from mesh.access.descriptors import Method
 from mesh.error_info import DETAILS_KEY, read_error_info
+from tests.logs import captured
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import changed, issue_certificates, private_token
 from tests.unit.gateway.front import PATIENCE_SECONDS, TOKEN, Status
@@ -411,7 +411,7 @@ def test_a_backends_refusal_reaches_a_caller_that_still_sends(play: Play, method
 
     async def story(front: StreamFront) -> None:
         front.backend.handle = handle
-        with capture_logs() as lines:
+        with captured() as lines:
             for number in range(40):
                 call = front.call(method)
                 sender = asyncio.create_task(send_until_refused(call, bytes(number * KIB)))
@@ -498,7 +498,7 @@ def test_a_fault_in_handing_the_callers_messages_on_ends_the_call_and_is_logged(
         monkeypatch.setattr("gateway.proxy._pump", broken)
         front.backend.handle = forever
         before = calls_under_way()
-        with capture_logs() as lines:
+        with captured() as lines:
             assert await end_of(front.call(method, iter([b"message"]))) == (Status.INTERNAL, "INTERNAL")
             await over(before, front)
         assert [line["event"] for line in lines if line["log_level"] == "error"] == ["unexpected error"]
@@ -515,7 +515,7 @@ def test_callers_who_cancel_while_messages_come_leave_no_error_in_the_log(play: 
     async def story(front: StreamFront) -> None:
         front.backend.handle = handle
         before = calls_under_way()
-        with capture_logs() as lines:
+        with captured() as lines:
             for number in range(100):
                 call = front.call(method)
                 for _ in range(number % 5):

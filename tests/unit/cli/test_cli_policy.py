@@ -123,7 +123,7 @@ def test_a_restriction_is_explained_with_its_line(world: World, policy: Command)
 
 def test_a_token_is_explained_by_whom_it_speaks_for(tmp_path: Path, world: World, policy: Command) -> None:
     home = Home.at(tmp_path / "home")
-    prepare(home, Ports(1, 2, 3, 4, 5), None)
+    prepare(home, Ports(1, 2, 3, 4, 5))
     settings = load(home.config("authserver"), AuthServerConfig)
     shop = Caller("cli_1", ClientType.PARTNER, "shops", "ptn_1", frozenset({"accounts.read"}))
     with opened(settings) as database:

@@ -31,12 +31,12 @@ def test_a_quantile_is_found_within_its_bucket(
 
 
 def test_rates_are_of_what_has_come_since() -> None:
-    before = {"gateway": {**calls(10), **calls(1, "INTERNAL")}}
-    after = {"gateway": {**calls(30), **calls(3, "INTERNAL")}}
+    before = {"gateway": {**calls(10), **calls(1, "INTERNAL"), **calls(0, "201"), **calls(0, "503")}}
+    after = {"gateway": {**calls(30), **calls(3, "INTERNAL"), **calls(2, "201"), **calls(4, "503")}}
     view = compare(before, after, 2.0)
     (method,) = view.methods
-    assert (method.method, method.per_second, method.failed_per_second) == (METHOD, 11.0, 1.0)
-    assert view.client_types == {"PARTNER": 11.0}
+    assert (method.method, method.per_second, method.failed_per_second) == (METHOD, 14.0, 3.0)
+    assert view.client_types == {"PARTNER": 14.0}
 
 
 def test_a_process_that_tells_nothing_is_named() -> None:

@@ -82,7 +82,7 @@ def test_what_is_dropped_may_have_any_value(key: str, value: str) -> None:
 
 def test_the_backend_learns_the_callers_agent_from_its_transport_and_from_nothing_else() -> None:
     sent = [("x-forwarded-user-agent", "forged"), ("user-agent", "shop/1.0 grpc-go/1.83.1"), ("x-one", "1")]
-    assert forwarded_metadata(sent, None, "") == [("x-one", "1"), ("x-forwarded-user-agent", "shop/1.0 grpc-go/1.83.1")]
+    assert forwarded_metadata(sent, None, "") == [("x-forwarded-user-agent", "shop/1.0 grpc-go/1.83.1"), ("x-one", "1")]
 
 
 def test_an_agent_that_no_transport_takes_stays_behind() -> None:

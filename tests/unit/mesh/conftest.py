@@ -3,12 +3,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import structlog
-from structlog.testing import capture_logs
 
 from mesh import pki
 from mesh.database import Database
-from mesh.logging import in_context
+from tests.logs import captured
 
 
 @pytest.fixture(scope="session")
@@ -34,5 +32,5 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 @pytest.fixture
 def log_lines() -> Iterator[list[MutableMapping[str, Any]]]:
-    with capture_logs([in_context, structlog.processors.format_exc_info]) as lines:
+    with captured() as lines:
         yield lines

@@ -1,34 +1,40 @@
-"""Logs each request, once, when it ends, and gives it a request id."""
+"""Keeps a record of each request: for the log, and for metrics."""
 
 import time
+from collections.abc import Sequence
 
+import grpc
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mesh import request_id
-from mesh.call_record import CallRecord, begin
+from mesh.call_record import CallRecord, Observer, begin
 
 _log = structlog.get_logger()
 
 
-class AccessLog:
-    """Writes one line a request: method, path without query, peer, status, milliseconds, and what was bound inside.
+class RequestRecords:
+    """Gives each request an id and a record, and writes one line of it when it ends.
+
+    The line has the method, the path without its query, peer, status, milliseconds, and why it was refused.
 
     Args:
-        app: What answers.
+        app: What answers. It writes down which of its endpoints did, as the record's method.
+        observers: Are told of each request that has ended; they must not raise.
 
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, observers: Sequence[Observer]) -> None:
         """Wrap the application."""
         self._app = app
+        self._observers = observers
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request, and log it. The id is the caller's if it is well-formed, and goes back with the answer."""
+        """Answer a request. The id is the caller's if it is well-formed, and goes back with the answer."""
         start, status = time.perf_counter(), 0
         adopted = request_id.adopt(Headers(scope=scope).get(request_id.KEY))
-        record = CallRecord(scope["path"], request_id=adopted)
+        record = CallRecord(f"{scope['method']} {scope['path']}", request_id=adopted)
         begin(record)
 
         async def send_with_id(message: Message) -> None:
@@ -41,6 +47,10 @@ class AccessLog:
         try:
             await self._app(scope, receive, send_with_id)
         finally:
+            record.seconds = time.perf_counter() - start
+            record.status = str(status) if status else grpc.StatusCode.CANCELLED.name
+            for observe in self._observers:
+                observe(record)
             client = scope["client"]
             reason = {"reason": record.reason} if record.reason else {}
             _log.info(
@@ -50,5 +60,5 @@ class AccessLog:
                 path=scope["path"],
                 peer=client[0] if client else "",
                 status=status,
-                milliseconds=round((time.perf_counter() - start) * 1000, 3),
+                milliseconds=round(record.seconds * 1000, 3),
             )
