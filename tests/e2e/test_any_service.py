@@ -74,7 +74,6 @@ def run(text: str, folder: Path, path: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.xdist_group("grpcurl")  # which one worker builds
 def test_the_tutorial_works_word_for_word(tmp_path: Path) -> None:
     text = on_free_ports(script())
     path = os.pathsep.join([str(grpcurl_folder()), str(Path(sys.executable).parent), os.environ["PATH"]])

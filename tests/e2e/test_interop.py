@@ -14,7 +14,7 @@ from mesh import pki
 from mesh.access.descriptor_sets import read_descriptor_set
 from mesh.access.descriptors import read_methods
 from mesh.tls import dns_name
-from tests.go import CACHE, go
+from tests.go import CACHE, build, go_command
 from tests.mesh import Mesh
 from tests.services import Services
 from tests.waiting import listens, until
@@ -67,7 +67,8 @@ OPTIONS = {
 def suite() -> Path:
     """Return the folder with client, server and contracts, built by Go's own tools if they are not there yet."""
     folder = CACHE / "interop"
-    go(
+    build(
+        go_command(),
         "build",
         "-o",
         f"{folder}/",

@@ -21,7 +21,6 @@ def blocks() -> list[str]:
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.xdist_group("grpcurl")  # which one worker builds
 def test_the_calls_of_the_readme_work_word_for_word(tmp_path: Path) -> None:
     *before, refused, by_http = blocks()
     assert len(before) == 3
