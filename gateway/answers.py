@@ -5,24 +5,26 @@ from typing import Any, NoReturn
 
 import grpc
 
+from gateway.backend_channel import UnaryCall
 from gateway.errors import BackendFault, BackendUnavailable
 from mesh.call_record import CallRecord
 from mesh.interceptors.wrapping import Context
 
 
-async def relay_answer(call: Any, context: Context) -> bytes:  # noqa: ANN401 - a call of grpc.aio's, of any kind
+async def relay_answer(call: UnaryCall, context: Context) -> bytes:
     """Return the backend's one answer, with its metadata sent; or end the call as the backend ended it."""
     try:
-        response: bytes | None = await call
+        response: bytes | None = await call.answer()
     except grpc.aio.AioRpcError as error:
         if initial := error.initial_metadata():
             await context.send_initial_metadata(tuple(initial))
         await _relay_error(error, context)
     if response is None:  # grpc.aio's way to say that the stream ended before a message
         raise BackendFault("the service gave no answer")
-    if initial := await call.initial_metadata():
-        await context.send_initial_metadata(tuple(initial))
-    context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+    if call.initial_metadata:
+        await context.send_initial_metadata(call.initial_metadata)
+    if call.trailing_metadata:
+        context.set_trailing_metadata(call.trailing_metadata)
     return response
 
 
@@ -41,7 +43,7 @@ class AnswersRelay:
 
     """
 
-    def __init__(self, call: Any, record: CallRecord, context: Context, *, only_one: bool = False) -> None:  # noqa: ANN401 - as above
+    def __init__(self, call: Any, record: CallRecord, context: Context, *, only_one: bool = False) -> None:  # noqa: ANN401 - a call of grpc.aio's, of any kind
         """Hand nothing on yet."""
         self._call = call
         self._record = record

@@ -5,9 +5,11 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import cast
 
 import grpc
 
+from gateway.backend_channel import BackendChannel
 from gateway.checkpoint import Checkpoint
 from gateway.config import BackendConfig, GatewayConfig, ListenerConfig
 from gateway.contracts import read_contracts
@@ -121,7 +123,8 @@ def _open_auth(config: ChannelConfig, methods: Mapping[str, Method]) -> grpc.aio
 
 def _open_backend(backend: BackendConfig, routes: Mapping[str, Route]) -> grpc.aio.Channel:
     methods = [route.method for route in routes.values() if route.backend == backend.name]
-    return open_channel(backend.channel, service_config=service_config(methods, health_checked=backend.health_checked))
+    settings = service_config(methods, health_checked=backend.health_checked)
+    return cast("grpc.aio.Channel", BackendChannel(open_channel(backend.channel, service_config=settings)))
 
 
 def _report(servers: Sequence[Server], name: str, serving: bool) -> None:  # noqa: FBT001 - as watches call it

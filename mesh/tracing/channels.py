@@ -61,10 +61,11 @@ class TracedChannel:
         span = begin(self._tracer, path, SpanKind.CLIENT)
         call = opens(*arguments, metadata=(*metadata, *outgoing(span)), **settings)
 
-        def ended(_call: object) -> None:
-            # What grpc.aio offers is a coroutine, and this is called when there is nothing to wait for any more.
-            status = _STATUSES[call._cython_call._status.code()]  # noqa: SLF001 - see above
+        core = call._cython_call  # noqa: SLF001 - the status that grpc.aio offers is a coroutine
+
+        def ended() -> None:
+            status = _STATUSES[core._status.code()]  # noqa: SLF001 - see above
             end(span, status, fault=status is not grpc.StatusCode.OK)
 
-        call.add_done_callback(ended)
+        core.add_done_callback(ended)
         return call

@@ -53,6 +53,7 @@ def play(folder: Path) -> Play:
         async with stream_front(folder, **settings) as front:
             if "backend_port" not in settings:
                 await read_all(front.call(OPEN, iter(())))  # the connections are there
+            front.backend.begun.clear()
             before = calls_under_way()
             await story(front)
             await over(before, front)
@@ -475,7 +476,6 @@ def test_a_stream_without_a_deadline_has_none_at_the_backend_and_outlives_unary_
 def test_a_caller_who_cancels_cancels_at_the_backend(play: Play, method: Method, *, half_closed: bool) -> None:
     async def story(front: StreamFront) -> None:
         front.backend.handle = forever
-        front.backend.begun.clear()
         call = front.call(method)
         if half_closed and method is not DOWN:
             await call.write(b"message")
@@ -792,7 +792,6 @@ def test_a_backend_that_does_not_give_the_one_answer_is_at_fault(play: Play, cou
 def test_open_streams_are_ended_when_the_drain_time_is_over(play: Play, method: Method) -> None:
     async def story(front: StreamFront) -> None:
         front.backend.handle = forever
-        front.backend.begun.clear()
         call = asyncio.ensure_future(end_of(front.call(method)))
         await soon(front.backend.begun)
         async with asyncio.timeout(PATIENCE_SECONDS):

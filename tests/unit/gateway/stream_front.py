@@ -11,6 +11,7 @@ from typing import Any
 import grpc
 import msgspec
 
+from gateway.backend_channel import BackendChannel
 from gateway.checkpoint import Checkpoint
 from gateway.config import LimitsConfig
 from gateway.exchange import TokenExchange
@@ -172,7 +173,7 @@ async def stream_front(
             [],
             [CheckpointInterceptor(checkpoint, limits, room, frozenset(ClientType), call_timeout_seconds)],
             reflection=ReflectionHandler({}),
-            fallback=Proxy(routes.values(), {"payments": to_backend}, call_timeout_seconds),
+            fallback=Proxy(routes.values(), {"payments": BackendChannel(to_backend)}, call_timeout_seconds),
         )
         stack.push_async_callback(server.stop)
         await server.start()
