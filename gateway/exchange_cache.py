@@ -126,7 +126,7 @@ class ExchangeCache:
     Args:
         capacity: The most exchanges kept.
         grace_seconds: How long an exchange is believed in without word from the feed.
-        clock: Seconds that never go back; the event loop's.
+        clock: `time.monotonic`, which is the event loop's, too.
 
     Attributes:
         position: How far the feed was heard; None before its first message.

@@ -1,6 +1,5 @@
 """Stands in front of every handler of one door: nothing passes that the checkpoint does not admit."""
 
-import asyncio
 from contextlib import nullcontext
 from contextvars import ContextVar
 
@@ -12,9 +11,9 @@ from gateway.limits import Call, Limits, Room, Stranger
 from gateway.only_message import reading_one
 from mesh.access.descriptors import service_of
 from mesh.access.rules import ClientType
-from mesh.call_record import current_call
+from mesh.call_record import CallRecord, current_call
 from mesh.infrastructure import INFRASTRUCTURE_SERVICES
-from mesh.interceptors.wrapping import Context, Handler, Proceed, wrap
+from mesh.interceptors.wrapping import Context, Handler, Run, wrap
 from mesh.peers import network_at
 from mesh.reflection import REFLECTION_METHODS
 
@@ -68,35 +67,34 @@ class CheckpointInterceptor:
         if handler is not None and service_of(path) in INFRASTRUCTURE_SERVICES:
             return wrap(reading_one(handler, self._timeout_seconds), self._infrastructure)
 
-        async def judged(_context: Context, proceed: Proceed) -> object:
+        async def judged(run: Run, request: object, context: Context) -> object:
             record = current_call()
-            call = self._call(record.address)
+            call = self._call(record, context)
             _exchanged.set(await self._checkpoint.admit(path, self._admitted, record.metadata, call))
-            return await proceed()
+            return await run(request, context)
 
         return wrap(handler or _NOTHING, judged)
 
-    async def _reflection(self, _context: Context, proceed: Proceed) -> object:
+    async def _reflection(self, run: Run, request: object, context: Context) -> object:
         record = current_call()
-        exchanged = await self._checkpoint.recognize(record.method, record.metadata, self._call(record.address))
+        exchanged = await self._checkpoint.recognize(record.method, record.metadata, self._call(record, context))
         _shown.set(self._checkpoint.methods_for(exchanged.caller if exchanged else None, self._admitted))
         async with exchanged.lasting() if exchanged else nullcontext():
-            return await proceed()
+            return await run(request, context)
 
-    async def _infrastructure(self, _context: Context, proceed: Proceed) -> object:
-        call = self._call(current_call().address)
+    async def _infrastructure(self, run: Run, request: object, context: Context) -> object:
+        call = self._call(current_call(), context)
         call.arrive()
         call.begin(Stranger.INFRASTRUCTURE)
-        return await proceed()
+        return await run(request, context)
 
-    def _call(self, address: str) -> Call:
-        """Return the call for the limits; it ends with the task that grpc.aio handles it in.
+    def _call(self, record: CallRecord, context: Context) -> Call:
+        """Return the call for the limits; it ends when grpc.aio is done with it.
 
         The handler may end long before: whoever does not read holds the call open until its answer has gone out.
         """
-        call = Call(self._limits, self._room, network_at(address))
-        if task := asyncio.current_task():
-            task.add_done_callback(lambda _: call.end())
+        call = Call(self._limits, self._room, network_at(record.address))
+        context.add_done_callback(lambda _: call.end())  # type: ignore[arg-type] # any callable will do
         return call
 
 

@@ -6,11 +6,12 @@ from typing import Any
 import grpc
 
 from gateway.errors import IncompleteRequest
+from mesh.call_record import CallRecord, current_call
 from mesh.interceptors.wrapping import Context, Handler
 
 
-async def only_message(context: Context, seconds: float) -> bytes:
-    """Return the one message of a call that takes one.
+async def only_message(record: CallRecord, context: Context, seconds: float) -> bytes:
+    """Return the one message of a call that takes one, and count it in the call's record.
 
     Raises:
         IncompleteRequest: If it does not come, or not within some seconds.
@@ -27,6 +28,7 @@ async def only_message(context: Context, seconds: float) -> bytes:
         request = grpc.aio.EOF
     if not isinstance(request, bytes):
         raise IncompleteRequest("the call has no whole message")
+    record.request_messages, record.request_bytes = 1, len(request)
     return request
 
 
@@ -40,7 +42,7 @@ def reading_one(handler: Handler, seconds: float) -> Handler:
         return handler
 
     async def answer(_requests: object, context: Context) -> Any:  # noqa: ANN401 - any message, or none
-        return await behavior(await only_message(context, seconds), context)
+        return await behavior(await only_message(current_call(), context, seconds), context)
 
     if handler.response_streaming:
         return grpc.stream_stream_rpc_method_handler(answer, None, handler.response_serializer)

@@ -63,9 +63,9 @@ def _handler(route: Route, channel: grpc.aio.Channel, timeout_seconds: float) ->
 def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
     async def forward(_requests: object, context: Context) -> bytes:
         record = current_call()
-        request = await _only_message(record, context, timeout_seconds)
+        request = await only_message(record, context, timeout_seconds)
         if exchanged := current_exchange():
-            exchanged.require_lasting(asyncio.get_running_loop().time())
+            exchanged.require_lasting(time.monotonic())
         remaining = context.time_remaining()
         timeout = timeout_seconds if remaining is None else min(remaining, timeout_seconds)
         start = time.perf_counter()
@@ -82,7 +82,7 @@ def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
 def _unary_stream(opens: _Open, timeout_seconds: float) -> _Forward:
     async def forward(_requests: object, context: Context) -> None:
         record = current_call()
-        request = await _only_message(record, context, timeout_seconds)
+        request = await only_message(record, context, timeout_seconds)
         async with _open_stream(opens, record, context, request) as call:
             await AnswersRelay(call, record, context).run()
 
@@ -96,12 +96,6 @@ def _stream_stream(opens: _Open, *, server_streaming: bool) -> _Forward:
             await AnswersRelay(call, record, context, only_one=not server_streaming).run()
 
     return forward
-
-
-async def _only_message(record: CallRecord, context: Context, seconds: float) -> bytes:
-    request = await only_message(context, seconds)
-    record.request_messages, record.request_bytes = 1, len(request)
-    return request
 
 
 def _metadata(record: CallRecord) -> tuple[tuple[str, str | bytes], ...]:

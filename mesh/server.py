@@ -12,9 +12,10 @@ from mesh import tls
 from mesh.call_record import Observer
 from mesh.config import ConfigError, ServerConfig
 from mesh.health import HealthServicer
+from mesh.infrastructure import HEALTH_SERVICE
 from mesh.interceptors.calls import CallInterceptor
 from mesh.interceptors.messages import MessageInterceptor
-from mesh.interceptors.wrapping import Interceptor, Interceptors
+from mesh.interceptors.wrapping import InterceptedHandlers, Interceptor
 from mesh.listening import stop_listening
 from mesh.reflection import ReflectionHandler
 
@@ -86,16 +87,17 @@ class Server:
             # megabytes, or a few kilobytes that refer to as much.
             max_metadata_bytes=2 * config.max_metadata_bytes,
         )
+        # Messages are read last: what is wrong with them is for those who may call the method.
+        handlers = InterceptedHandlers([calls, *interceptors, MessageInterceptor()])
+        health = Service(HEALTH_SERVICE, health_pb2_grpc.add_HealthServicer_to_server, self._health)
+        for service in (*services, health):
+            service.register(service.servicer, handlers)
+        handlers.add_generic_rpc_handlers([reflection, *([fallback] if fallback else [])])
         self._server = grpc.aio.server(
-            # Messages are read last: what is wrong with them is for those who may call the method.
-            interceptors=[Interceptors([calls, *interceptors, MessageInterceptor()])],
+            handlers=[handlers],
             options=_options(config),
             maximum_concurrent_rpcs=config.max_concurrent_calls * (2 if counted else 1),
         )
-        for service in services:
-            service.register(service.servicer, self._server)
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        self._server.add_generic_rpc_handlers([reflection, *([fallback] if fallback else [])])
         try:
             self.port = self._server.add_secure_port(config.listen, tls.server_credentials(config))
         except RuntimeError as error:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 import structlog
@@ -11,7 +11,7 @@ from mesh import request_id
 from mesh.call_record import CallRecord, Observer, begin
 from mesh.errors import Code, MetadataTooLarge, ServiceError
 from mesh.interceptors.errors import abort
-from mesh.interceptors.wrapping import Context, Handler, Proceed, wrap
+from mesh.interceptors.wrapping import Context, Handler, Run, wrap
 from mesh.logging import log_call
 from mesh.peers import workload_of
 
@@ -22,6 +22,7 @@ _SILENT_SERVICE = "/grpc.health.v1.Health/"
 # What HTTP/2 counts for each entry of metadata besides name and value (RFC 9113 §6.5.2).
 _ENTRY_BYTES = 32
 _STATUS_NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
+_OK, _CANCELLED = grpc.StatusCode.OK.name, grpc.StatusCode.CANCELLED.name
 
 
 class Internal(ServiceError):
@@ -53,16 +54,24 @@ class CallInterceptor:
         """Wrap the handler."""
         silent = path.startswith(_SILENT_SERVICE)
 
-        async def call(context: Context, proceed: Proceed) -> object:
+        async def call(run: Run, request: object, context: Context) -> object:
             start = time.perf_counter()
-            record = CallRecord(path, status=grpc.StatusCode.CANCELLED.name)  # if nobody comes to write another
+            record = CallRecord(path, status=_CANCELLED)  # if nobody comes to write another
             begin(record)
             try:
-                answer = await self._answered(context, proceed, record)
+                self._describe(record, context)
+                answer = await run(request, context)
                 record.status = _status_name(context)
             except grpc.aio.AbortError:
                 record.status = _status_name(context)
                 raise
+            except grpc.aio.InternalError:  # the caller is gone, and can't be told
+                raise
+            except ServiceError as error:
+                await _refuse(record, context, error)
+            except Exception:  # noqa: BLE001 - the last resort: what it was goes to the log, not to the caller
+                _log.exception("unexpected error")
+                await _refuse(record, context, Internal("internal error"))
             finally:
                 record.seconds = time.perf_counter() - start
                 if not silent:
@@ -70,20 +79,6 @@ class CallInterceptor:
             return answer
 
         return wrap(handler, call)
-
-    async def _answered(self, context: Context, proceed: Proceed, record: CallRecord) -> object:
-        try:
-            self._describe(record, context)
-            return await proceed()
-        except (grpc.aio.AbortError, grpc.aio.InternalError):  # the latter: the caller is gone, and can't be told
-            raise
-        except ServiceError as error:
-            record.reason = error.reason
-            await abort(context, error)
-        except Exception:  # noqa: BLE001 - the last resort: what it was goes to the log, not to the caller
-            _log.exception("unexpected error")
-            record.reason = Internal.reason
-            await abort(context, Internal("internal error"))
 
     def _describe(self, record: CallRecord, context: Context) -> None:
         """Write down who calls, and with what."""
@@ -108,6 +103,15 @@ class CallInterceptor:
         log_call(record)
 
 
+async def _refuse(record: CallRecord, context: Context, error: ServiceError) -> NoReturn:
+    record.reason = error.reason
+    try:
+        await abort(context, error)
+    except grpc.aio.AbortError:
+        record.status = _status_name(context)
+        raise
+
+
 def _status_name(context: Context) -> str:
     code: Any = context.code()  # grpc.aio hands back the number, 0 if nothing was set
-    return _STATUS_NAMES[code] if isinstance(code, int) else grpc.StatusCode.OK.name if code is None else code.name
+    return _STATUS_NAMES[code] if isinstance(code, int) else _OK if code is None else code.name

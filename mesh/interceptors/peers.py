@@ -7,7 +7,7 @@ from mesh.call_record import Decision, current_call
 from mesh.config import ConfigError
 from mesh.errors import Code, ServiceError
 from mesh.infrastructure import INFRASTRUCTURE_SERVICES
-from mesh.interceptors.wrapping import Context, Handler, Proceed, wrap
+from mesh.interceptors.wrapping import Context, Handler, Run, wrap
 from mesh.tls import spiffe_id
 
 # For methods that every workload of the company may call; TLS has verified that the caller is one.
@@ -48,12 +48,12 @@ class PeerInterceptor:
         of_service = ANY_WORKLOAD if service_of(path) in INFRASTRUCTURE_SERVICES else frozenset[str]()
         allowed = self._allowed.get(path, self._allowed.get(service_of(path), of_service))
 
-        async def check(_context: Context, proceed: Proceed) -> object:
+        async def check(run: Run, request: object, context: Context) -> object:
             call = current_call()
             if not call.workload or (call.workload not in allowed and allowed != ANY_WORKLOAD):
                 call.decision = Decision.REFUSED
                 raise WorkloadNotAllowed("this method is not for the workload that calls")
             call.decision = Decision.ALLOWED
-            return await proceed()
+            return await run(request, context)
 
         return wrap(handler, check)

@@ -7,7 +7,7 @@ from mesh.access.decision import decide
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, Caller
 from mesh.call_record import Decision, current_call
-from mesh.interceptors.wrapping import Context, Handler, Proceed, wrap
+from mesh.interceptors.wrapping import Context, Handler, Run, wrap
 from mesh.metadata import bearer_token
 from mesh.private_tokens import InvalidPrivateToken, PrivateTokenVerifier
 
@@ -37,7 +37,7 @@ class PrivateTokenInterceptor:
             return handler
         rule = method.rule
 
-        async def authenticate(_context: Context, proceed: Proceed) -> object:
+        async def authenticate(run: Run, request: object, context: Context) -> object:
             call = current_call()
             call.decision = Decision.REFUSED
             token = bearer_token(call.metadata)
@@ -48,6 +48,6 @@ class PrivateTokenInterceptor:
             decide(rule, ALL_CLIENT_TYPES, caller)
             call.decision = Decision.ALLOWED
             _caller.set(caller)
-            return await proceed()
+            return await run(request, context)
 
         return wrap(handler, authenticate)

@@ -1,6 +1,6 @@
 """What stands between gRPC and the handlers of methods: interceptors, each put around a handler once."""
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
@@ -12,11 +12,10 @@ if TYPE_CHECKING:  # grpc's classes are generic to type checkers only; messages 
 else:
     Handler = grpc.RpcMethodHandler
     Context = grpc.aio.ServicerContext
-Continuation: TypeAlias = Callable[[grpc.HandlerCallDetails], Awaitable[Handler | None]]
-# Runs the handler; returns the answer, None where answers are streamed.
-Proceed: TypeAlias = Callable[[], Awaitable[Any]]
-# Does something before or after, or raises instead; returns what the handler returned.
-Around: TypeAlias = Callable[[Context, Proceed], Awaitable[Any]]
+# Answers a call, of a message or of all that come; returns the answer, None where answers are streamed.
+Run: TypeAlias = Callable[[Any, Context], Awaitable[Any]]
+# Runs what it is given, and does something before or after, or raises instead.
+Around: TypeAlias = Callable[[Run, Any, Context], Awaitable[Any]]
 
 _KINDS = {
     (False, False): grpc.unary_unary_rpc_method_handler,
@@ -40,8 +39,10 @@ class Interceptor(Protocol):
         ...
 
 
-class Interceptors(grpc.aio.ServerInterceptor):
-    """The interceptors of a server, as the one that gRPC sees: it would run each for each call.
+class InterceptedHandlers(grpc.GenericRpcHandler):
+    """The handlers of a server, behind its interceptors: gRPC would run its own kind of these for each call.
+
+    Services are added to this as to a server.
 
     Args:
         interceptors: The first is the outermost.
@@ -49,18 +50,24 @@ class Interceptors(grpc.aio.ServerInterceptor):
     """
 
     def __init__(self, interceptors: Sequence[Interceptor]) -> None:
-        """Intercept nothing yet."""
+        """Handle nothing yet."""
         self._inside_out = tuple(reversed(interceptors))
+        self._added: list[grpc.GenericRpcHandler] = []
         self._intercepted: dict[str, Handler] = {}
 
-    async def intercept_service(
-        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
-    ) -> Handler | None:
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """See `grpc.aio.Server`. Of several that know a method, the first handles it."""
+        self._added += handlers
+
+    def add_registered_method_handlers(self, _service: str, _handlers: Mapping[str, Handler]) -> None:
+        """See `grpc.aio.Server`. Does nothing: generated code adds the same methods by generic handlers, too."""
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> Handler | None:
         """Return what the interceptors make of the method's handler, which is the same for all of its calls."""
         path = handler_call_details.method
         if (intercepted := self._intercepted.get(path)) is not None:
             return intercepted
-        found = await continuation(handler_call_details)
+        found = next(filter(None, (each.service(handler_call_details) for each in self._added)), None)
         handler = found
         for interceptor in self._inside_out:
             handler = interceptor.intercept(path, handler)
@@ -75,11 +82,7 @@ def wrap(handler: Handler | None, around: Around) -> Handler | None:
         return None
     behavior: Any = handler.unary_unary or handler.unary_stream or handler.stream_unary or handler.stream_stream
     run = _writing(behavior) if handler.response_streaming else behavior
-
-    async def answer(request: Any, context: Context) -> Any:  # noqa: ANN401 - any message
-        return await around(context, partial(run, request, context))
-
-    return rebuilt(handler, answer, handler.request_deserializer)
+    return rebuilt(handler, partial(around, run), handler.request_deserializer)
 
 
 def rebuilt(handler: Handler, behavior: Any, request_deserializer: Callable[[bytes], Any] | None) -> Handler:  # noqa: ANN401 - one of four kinds
@@ -88,7 +91,7 @@ def rebuilt(handler: Handler, behavior: Any, request_deserializer: Callable[[byt
     return _KINDS[kind](behavior, request_deserializer, handler.response_serializer)
 
 
-def _writing(behavior: Callable[[Any, Context], Any]) -> Callable[[Any, Context], Awaitable[None]]:
+def _writing(behavior: Callable[[Any, Context], Any]) -> Run:
     """Return a coroutine that writes its answers to the context, where the behavior may be a generator of them."""
 
     async def write_all(request: Any, context: Context) -> None:  # noqa: ANN401 - any message

@@ -23,7 +23,7 @@ from mesh.access.descriptors import service_of
 from mesh.call_record import CallRecord, Metadata, current_call
 from mesh.infrastructure import INFRASTRUCTURE_SERVICES
 from mesh.interceptors.wrapping import Context as CallContext
-from mesh.interceptors.wrapping import Handler, Proceed, wrap
+from mesh.interceptors.wrapping import Handler, Run, wrap
 
 # A method's name may be whatever a stranger thinks of.
 _MOST_CHARACTERS = 256
@@ -53,14 +53,14 @@ class TraceInterceptor:
         if service_of(path) in INFRASTRUCTURE_SERVICES:
             return handler
 
-        async def traced(_context: CallContext, proceed: Proceed) -> object:
+        async def traced(run: Run, request: object, context: CallContext) -> object:
             record = current_call()
             span = begin(self._tracer, path, SpanKind.SERVER, self._callers(record.metadata))
             # It stays for the whole call: grpc.aio runs all of it in one task.
             attach(set_span_in_context(span, Context()))
             if span.is_recording():
                 record.trace_id = format_trace_id(span.get_span_context().trace_id)
-            return await proceed()
+            return await run(request, context)
 
         return wrap(handler, traced)
 

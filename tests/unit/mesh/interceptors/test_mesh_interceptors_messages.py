@@ -82,7 +82,7 @@ class Refusing:
     """Lets nobody through."""
 
     def intercept(self, _path: str, handler: Any) -> Any:
-        async def refuse(_context: object, _proceed: object) -> None:
+        async def refuse(_run: object, _request: object, _context: object) -> None:
             raise NotYou("not you")
 
         return wrap(handler, refuse)

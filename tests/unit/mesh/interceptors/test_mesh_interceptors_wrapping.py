@@ -8,7 +8,7 @@ import pytest
 
 from mesh.errors import Code, ServiceError
 from mesh.interceptors.calls import CallInterceptor
-from mesh.interceptors.wrapping import Handler, Proceed, wrap
+from mesh.interceptors.wrapping import Handler, Run, wrap
 from tests.unit.mesh.echo_servers import ECHO, echoing, failure
 
 
@@ -19,10 +19,10 @@ class Surrounding:
         self.notes: list[str] = []
 
     def intercept(self, _path: str, handler: Handler | None) -> Handler | None:
-        async def around(_: object, proceed: Proceed) -> Any:
+        async def around(run: Run, request: object, context: Any) -> Any:
             self.notes.append("enter")
             try:
-                answer = await proceed()
+                answer = await run(request, context)
             except BaseException as error:
                 self.notes.append(type(error).__name__)
                 raise
@@ -153,8 +153,8 @@ def test_a_method_that_does_not_exist_stays_unknown(certificates: Path) -> None:
 
 
 def test_a_wrapped_handler_keeps_kind_and_serializers() -> None:
-    async def around(_: object, proceed: Proceed) -> Any:
-        return await proceed()
+    async def around(run: Run, request: object, context: Any) -> Any:
+        return await run(request, context)
 
     for streaming in (grpc.unary_stream_rpc_method_handler, grpc.stream_stream_rpc_method_handler):
         wrapped = wrap(streaming(unary_stream, bytes.fromhex, bytes.hex), around)
