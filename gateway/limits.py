@@ -131,8 +131,8 @@ class Call:
             raise RateLimitExceeded("method", wait)
         self._enter(limits.streams if streaming else limits.calls, caller.client_id)
 
-    def end(self) -> None:
-        """Be under way no more."""
+    def end(self, _context: object = None) -> None:
+        """Be under way no more; as gRPC calls it, with the call's context."""
         if self._among is not None:
             self._among.leave(self._key)
             self._among = None

@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 import grpc
 
 from gateway.answers import AnswersRelay, relay_answer
+from gateway.exchange_cache import Exchanged
 from gateway.forwarding import forwarded_metadata
 from gateway.interceptor import current_exchange
 from gateway.only_message import only_message
@@ -64,13 +65,15 @@ def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
     async def forward(_requests: object, context: Context) -> bytes:
         record = current_call()
         request = await only_message(record, context, timeout_seconds)
-        if exchanged := current_exchange():
+        exchanged = current_exchange()
+        if exchanged:
             exchanged.require_lasting(time.monotonic())
         remaining = context.time_remaining()
         timeout = timeout_seconds if remaining is None else min(remaining, timeout_seconds)
         start = time.perf_counter()
         try:
-            response = await relay_answer(opens(request, metadata=_metadata(record), timeout=timeout), context)
+            call = opens(request, metadata=_metadata(record, exchanged), timeout=timeout)
+            response = await relay_answer(call, context)
         finally:
             record.backend_seconds = time.perf_counter() - start
         record.response_messages, record.response_bytes = 1, len(response)
@@ -98,11 +101,9 @@ def _stream_stream(opens: _Open, *, server_streaming: bool) -> _Forward:
     return forward
 
 
-def _metadata(record: CallRecord) -> tuple[tuple[str, str | bytes], ...]:
-    exchanged = current_exchange()
+def _metadata(record: CallRecord, exchanged: Exchanged | None) -> tuple[tuple[str, str | bytes], ...]:
     private_token = None if exchanged is None else exchanged.private_token
-    metadata = forwarded_metadata(record.metadata, private_token, record.address)
-    return (*metadata, *request_id.outgoing())
+    return (*forwarded_metadata(record.metadata, private_token, record.address), *request_id.outgoing())
 
 
 @asynccontextmanager
@@ -111,7 +112,7 @@ async def _open_stream(opens: _Open, record: CallRecord, context: Context, *requ
     exchanged = current_exchange()
     async with exchanged.lasting() if exchanged else nullcontext():
         start = time.perf_counter()
-        call = opens(*request, metadata=_metadata(record), timeout=context.time_remaining())
+        call = opens(*request, metadata=_metadata(record, exchanged), timeout=context.time_remaining())
         try:
             yield call
         finally:
