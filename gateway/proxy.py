@@ -103,7 +103,8 @@ def _stream_stream(opens: _Open, *, server_streaming: bool) -> _Forward:
 
 def _metadata(record: CallRecord, exchanged: Exchanged | None) -> tuple[tuple[str, str | bytes], ...]:
     private_token = None if exchanged is None else exchanged.private_token
-    return (*forwarded_metadata(record.metadata, private_token, record.address), *request_id.outgoing())
+    forwarded = forwarded_metadata(record.metadata, private_token, record.address)
+    return (*forwarded, (request_id.KEY, record.request_id))
 
 
 @asynccontextmanager

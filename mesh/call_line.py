@@ -61,14 +61,10 @@ def call_line(record: CallRecord, service: str) -> bytes:
             request_bytes=record.request_bytes,
             response_messages=record.response_messages,
             response_bytes=record.response_bytes,
-            exchange_milliseconds=_milliseconds(record.exchange_seconds),
-            backend_milliseconds=_milliseconds(record.backend_seconds),
+            exchange_milliseconds=round(record.exchange_seconds * 1000, 3) or None,
+            backend_milliseconds=round(record.backend_seconds * 1000, 3) or None,
             milliseconds=round(record.seconds * 1000, 3),
             level="info",
             timestamp=datetime.now(UTC),
         )
     )
-
-
-def _milliseconds(seconds: float) -> float | None:
-    return round(seconds * 1000, 3) if seconds else None
