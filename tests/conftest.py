@@ -14,6 +14,8 @@ from sqlalchemy import make_url
 from tests.fuzz.effort import MINUTES
 from tests.mesh import Mesh, mesh_up
 
+pytest_plugins = ["tests.leftovers"]
+
 # Servers on threads of a test's own would print their logs between the results.
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
 
@@ -35,6 +37,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def pytest_make_parametrize_id(val: object, argname: str) -> str | None:
     """Name long values by their argument: many are made anew in each worker, and workers must agree on names."""
     return argname if isinstance(val, str | bytes) and len(val) > 60 else None
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    """Run tests that are coroutines on asyncio's loop, one for each test."""
+    return "asyncio"
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
