@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gateway.config import BackendConfig, GatewayConfig
+from mesh.access.decision import judge_method
 from mesh.access.descriptors import Method
 from mesh.access.rules import ClientType, MethodRule
 from mesh.config import ConfigError
@@ -26,8 +27,7 @@ class Route:
 
     def reachable_by(self, client_types: frozenset[ClientType]) -> bool:
         """Say whether the method can be reached through a door that lets these client types in."""
-        rule = self.method.rule
-        return rule is not None and (rule.public or bool(rule.client_types & client_types))
+        return judge_method(self.method.rule, client_types).passes
 
 
 def compile_routes(config: GatewayConfig, methods: Mapping[str, Method]) -> Mapping[str, Route]:
