@@ -15,13 +15,14 @@ from cli.home import Home
 from mesh import migrations
 from mesh.config import ConfigError, load
 from mesh.database import Database
+from mesh.errors import Mendable
 
 ConfigOption: TypeAlias = Annotated[
     Path | None, typer.Option("--config", help="The auth server's configuration. The one in --home if absent.")
 ]
 
 
-class NotThere(Exception):
+class NotThere(Mendable):
     """There is no such thing as the command is to work on."""
 
 

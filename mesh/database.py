@@ -11,7 +11,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, InterfaceError, OperationalError
 
 from mesh.config import ConfigError
-from mesh.errors import Code, ServiceError
+from mesh.errors import Code, DatabaseUnavailable, ServiceError
 from mesh.shared_commits import SharedCommits
 
 T = TypeVar("T")
@@ -28,12 +28,6 @@ _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 # What a concurrent transaction caused, and the next attempt may not meet: a serialization failure, a deadlock, a row
 # that the other one was first to insert.
 _PASSING_STATES = frozenset({"40001", "40P01", "23505"})
-
-
-class DatabaseUnavailable(ServiceError):
-    """The database did not do its part; the same call may succeed later."""
-
-    code = Code.UNAVAILABLE
 
 
 class UnstorableText(ServiceError):
