@@ -114,8 +114,7 @@ def test_a_newer_database_is_not_upgraded(database: Database) -> None:
 @pytest.mark.parametrize("service", ["authserver", "payments", "shops"])
 def test_each_service_has_migrations_that_run(database: Database, service: str) -> None:
     ran = database.run_here(lambda connection: upgrade(connection, service))
-    known_to_alembic = ScriptDirectory(
-        "", version_locations=[str(resources.files(service) / "migrations")]
-    ).walk_revisions()
-    assert [*reversed(ran)] == [script.revision for script in known_to_alembic]
+    folder = str(resources.files(service) / "migrations")
+    known_to_alembic = ScriptDirectory(folder, version_locations=[folder]).walk_revisions()
+    assert ran[::-1] == [script.revision for script in known_to_alembic]
     database.read_here(lambda connection: require_current(connection, service))
