@@ -6,6 +6,11 @@ from pathlib import Path
 from mesh.access.rules import ClientType
 from mesh.config import ChannelConfig, Config, PositiveInt, PositiveRate, PositiveSeconds, ServerConfig, ServiceConfig
 
+# What health checks ask for to learn whether revocations arrive.
+REVOCATIONS = "sekisho.gateway.Revocations"
+# And whether the file of restrictions, if there is one, is in force as it is.
+RESTRICTIONS = "sekisho.gateway.Restrictions"
+
 
 class ListenerConfig(Config, frozen=True):
     """A door: an address, and who may come in by it."""

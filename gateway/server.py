@@ -11,7 +11,7 @@ import grpc
 
 from gateway.backend_channel import BackendChannel
 from gateway.checkpoint import Checkpoint
-from gateway.config import BackendConfig, GatewayConfig, ListenerConfig
+from gateway.config import RESTRICTIONS, REVOCATIONS, BackendConfig, GatewayConfig, ListenerConfig
 from gateway.contracts import read_contracts
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache
@@ -34,10 +34,6 @@ from mesh.service_config import service_config
 from mesh.tracing.tracing import tracing
 
 NAME = "gateway"
-# What health checks ask for to learn whether revocations arrive.
-REVOCATIONS = "sekisho.gateway.Revocations"
-# And whether the file of restrictions, if there is one, is in force as it is.
-RESTRICTIONS = "sekisho.gateway.Restrictions"
 
 
 @asynccontextmanager

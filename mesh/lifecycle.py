@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from mesh.config import ConfigError, ServiceConfig, load
-from mesh.database import DatabaseUnavailable
+from mesh.errors import DatabaseUnavailable
 from mesh.logging import configure_logging
 
 S = TypeVar("S", bound=ServiceConfig)

@@ -16,11 +16,11 @@ from mesh.interceptors.private_token import PrivateTokenInterceptor
 from mesh.interceptors.wrapping import Interceptor
 from mesh.lifecycle import forever
 from mesh.metrics import Metrics
-from mesh.migrations import require_current
 from mesh.private_tokens import PrivateTokenVerifier
 from mesh.published_keys import PublishedKeys
 from mesh.reflection import ReflectionHandler
 from mesh.renewed_channel import renewed_channel
+from mesh.schema import require_current
 from mesh.secret_files import read_private
 from mesh.server import Server, Service
 from mesh.signed_jwt import SigningKey
@@ -64,7 +64,7 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
     """
     async with AsyncExitStack() as stack:
         traces = await stack.enter_async_context(tracing(config.tracing, "payments"))
-        database = traces.database(config.database)
+        database = Database(config.database, traces.around_units())
         stack.callback(database.close)
         database.read_here(lambda connection: require_current(connection, "payments"))
         auth = await stack.enter_async_context(renewed_channel(config.auth, partial(open_channel, config.auth)))

@@ -8,11 +8,12 @@ from functools import partial
 
 from mesh.access.descriptors import own_contracts, read_methods
 from mesh.channel import open_channel
+from mesh.database import Database
 from mesh.lifecycle import forever
 from mesh.metrics import Metrics
-from mesh.migrations import require_current
 from mesh.reflection import ReflectionHandler
 from mesh.renewed_channel import renewed_channel
+from mesh.schema import require_current
 from mesh.secret_files import read_key
 from mesh.server import Server, Service
 from mesh.tracing.tracing import tracing
@@ -50,7 +51,7 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
     visibility = Visibility(token_key)
     async with AsyncExitStack() as stack:
         traces = await stack.enter_async_context(tracing(config.tracing, "shops"))
-        database = traces.database(config.database)
+        database = Database(config.database, traces.around_units())
         stack.callback(database.close)
         await database.read(partial(require_current, service="shops"))
         channel = await stack.enter_async_context(

@@ -1,14 +1,17 @@
 """Whether a process traces, and what that changes: nothing, unless it is configured."""
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from typing import Any, TypeAlias
 
 import grpc
 
 from mesh.call_record import Observer
 from mesh.config import TracingConfig
-from mesh.database import Database
 from mesh.interceptors.wrapping import Interceptor
+
+# As `mesh.database` wants it; a process without a database does not load that.
+AroundUnit: TypeAlias = Callable[[str, Callable[..., Any]], AbstractContextManager[None]]
 
 
 class Tracing:
@@ -33,14 +36,9 @@ class Tracing:
         """Return what opens the same calls, each in a span; nothing else is to be asked of it."""
         return channel
 
-    def database(self, url: str) -> Database:
-        """Return a database, whose units of work are spans.
-
-        Raises:
-            ConfigError: See `Database`.
-
-        """
-        return Database(url)
+    def around_units(self) -> AroundUnit | None:
+        """Return what makes spans of the units of work of a `Database`."""
+        return None
 
 
 @asynccontextmanager

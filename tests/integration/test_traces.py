@@ -54,7 +54,7 @@ async def mesh(home: Home, endpoint: str) -> AsyncIterator[grpc.aio.Channel]:
         await stack.enter_async_context(gateway.server.running(msgspec.structs.replace(front, tracing=tracing)))
         config = ChannelConfig(target=addresses.gateway, ca=addresses.ca)
         channel = await stack.enter_async_context(open_channel(config))
-        await answer_of(channel, gateway.server.REVOCATIONS)  # from now on it keeps exchanges
+        await answer_of(channel, gateway.config.REVOCATIONS)  # from now on it keeps exchanges
         yield channel
 
 

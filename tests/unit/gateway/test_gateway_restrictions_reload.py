@@ -13,8 +13,9 @@ import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from gateway.config import RESTRICTIONS
 from gateway.restrictions_in_force import RestrictionsInForce
-from gateway.server import RESTRICTIONS, running
+from gateway.server import running
 from mesh.access.decision import Restricted, judge
 from mesh.access.rules import PUBLIC, Caller, ClientType, MethodRule
 from mesh.call_record import CallRecord, begin
