@@ -34,12 +34,12 @@ from authserver.servicers.tokens import TokenServiceServicer
 from authserver.software_statements import StatementIssuer
 from authserver.workers import keep_account, keep_keys_in_time, keep_tidy
 from mesh.access.descriptors import Method, own_contracts, read_methods
+from mesh.background import working
 from mesh.config import ConfigError
 from mesh.database import Database
 from mesh.http_server import HttpServer
 from mesh.interceptors.peers import ANY_WORKLOAD, PeerInterceptor
 from mesh.interceptors.private_token import PrivateTokenInterceptor
-from mesh.lifecycle import working
 from mesh.metrics import Metrics
 from mesh.private_tokens import PrivateTokenVerifier
 from mesh.reflection import ReflectionHandler

@@ -1,6 +1,5 @@
 """The policy as files say it, whole and without a running mesh: contracts, grants, configuration, restrictions."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,8 +8,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from gateway.config import GatewayConfig
 from gateway.contracts import Contracts, read_contracts
-from gateway.limits import Limits
-from gateway.policy import Route, compile_routes, restrictable
+from gateway.policy import Route, check_limits, compile_routes, restrictable
 from gateway.restrictions import Restriction, compile_restrictions, read_restrictions
 from mesh.access.decision import Verdict, judge
 from mesh.access.descriptors import read_methods
@@ -98,7 +96,7 @@ def read_policy(file: Path) -> Policy:
     config = load(file, GatewayConfig)
     contracts = read_contracts(config)
     routes = compile_routes(config, contracts.methods)
-    Limits(config.limits, routes, time.monotonic)  # checks what it is given
+    check_limits(config.limits, routes)
     rules, doors = restrictable(config, routes)
     if (found := config.restrictions) is None:
         return Policy(contracts, routes, doors, file=file, config=config)

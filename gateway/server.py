@@ -23,9 +23,9 @@ from gateway.proxy import Proxy
 from gateway.restrictions_in_force import RestrictionsInForce
 from gateway.revocations import SILENCE_SECONDS, RevocationWatch
 from mesh.access.descriptors import Method
+from mesh.background import working
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig
-from mesh.lifecycle import working
 from mesh.metrics import Metrics
 from mesh.reflection import ReflectionHandler
 from mesh.renewed_channel import renewed_channel

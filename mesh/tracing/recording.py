@@ -14,7 +14,7 @@ from mesh.tracing.calls import TraceInterceptor, end_call
 from mesh.tracing.channels import TracedChannel
 from mesh.tracing.databases import UnitSpans
 from mesh.tracing.export import exporting
-from mesh.tracing.tracing import AroundUnit, Tracing
+from mesh.tracing.untraced import AroundUnit, Tracing
 
 
 class Recording(Tracing):
