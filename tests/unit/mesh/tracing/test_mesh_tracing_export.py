@@ -15,8 +15,8 @@ from tests.collector import collecting
 from tests.unit.mesh.echo_servers import server_config
 
 
-async def record(config: TracingConfig) -> None:
-    async with exporting(config, "test") as tracer:
+async def record(config: TracingConfig, end_seconds: float = 2.0) -> None:
+    async with exporting(config, "test", end_seconds=end_seconds) as tracer:
         tracer.start_span("one").end()
 
 
@@ -28,7 +28,7 @@ async def test_a_collector_may_ask_for_tls_and_a_certificate(certificates: Path,
     async with collecting(credentials) as collector:
         shown = own if workload else {}
         endpoint, ca = collector.endpoint, certificates / "company.pem"
-        await record(TracingConfig(endpoint=endpoint, sample_ratio=1.0, ca=ca, **shown))
+        await record(TracingConfig(endpoint=endpoint, sample_ratio=1.0, ca=ca, **shown), 2.0 if workload else 0.5)
         assert len(collector.spans) == (1 if workload else 0)
 
 
@@ -86,8 +86,9 @@ async def test_a_collector_that_is_broken_holds_up_neither_who_records_nor_the_e
     log_lines: list[MutableMapping[str, Any]], collector: Callable[[], AbstractAsyncContextManager[int]]
 ) -> None:
     async with collector() as port:
+        config = TracingConfig(endpoint=f"http://127.0.0.1:{port}", sample_ratio=1.0)
         began = time.monotonic()
-        async with exporting(TracingConfig(endpoint=f"http://127.0.0.1:{port}", sample_ratio=1.0), "test") as tracer:
+        async with exporting(config, "test", end_seconds=0.5) as tracer:
             for _ in range(4_000):  # more than may wait
                 tracer.start_span("one").end()
             recorded = time.monotonic()
