@@ -453,7 +453,7 @@ def test_a_caller_without_a_certificate_does_not_get_a_connection(folder: Path, 
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_the_channel_to_the_auth_server_keeps_up_with_a_new_ca_and_a_renewed_certificate(
+async def test_the_channel_to_the_auth_server_keeps_up_with_a_new_ca_and_a_renewed_certificate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mesh.renewed_channel._LOOK_SECONDS", 0.05)
@@ -462,18 +462,15 @@ def test_the_channel_to_the_auth_server_keeps_up_with_a_new_ca_and_a_renewed_cer
     database.run_here(lambda connection: upgrade(connection, "payments"))
     database.close()
 
-    async def story() -> None:
-        async with both_servers(tmp_path, f"sqlite:///{tmp_path}/payments.db") as port:
-            (tmp_path / "ca.pem").unlink()
-            create_files(tmp_path)
-            request, metadata = payment_service_pb2.ListPaymentsRequest(), as_caller(PARTNER)
-            async with open_channel(channel_config(tmp_path, port, "payments", "gateway")) as channel:
-                stub: Any = payment_service_pb2_grpc.PaymentServiceStub(channel)
-                async with asyncio.timeout(60):  # first without the auth server's keys
-                    while await stub.ListPayments(request, metadata=metadata).code() is not grpc.StatusCode.OK:
-                        pass
-
-    asyncio.run(story())
+    async with both_servers(tmp_path, f"sqlite:///{tmp_path}/payments.db") as port:
+        (tmp_path / "ca.pem").unlink()
+        create_files(tmp_path)
+        request, metadata = payment_service_pb2.ListPaymentsRequest(), as_caller(PARTNER)
+        async with open_channel(channel_config(tmp_path, port, "payments", "gateway")) as channel:
+            stub: Any = payment_service_pb2_grpc.PaymentServiceStub(channel)
+            async with asyncio.timeout(60):  # first without the auth server's keys
+                while await stub.ListPayments(request, metadata=metadata).code() is not grpc.StatusCode.OK:
+                    pass
 
 
 async def start_and_stop(config: PaymentsConfig) -> None:
@@ -481,7 +478,7 @@ async def start_and_stop(config: PaymentsConfig) -> None:
         pass
 
 
-def test_it_does_not_start_on_a_database_without_its_schema(folder: Path, tmp_path: Path) -> None:
+async def test_it_does_not_start_on_a_database_without_its_schema(folder: Path, tmp_path: Path) -> None:
     config = payments_config(folder, 1, f"sqlite:///{tmp_path}/empty.db")
     with pytest.raises(ConfigError, match="sekisho migrate"):
-        asyncio.run(start_and_stop(config))
+        await start_and_stop(config)

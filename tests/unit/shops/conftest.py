@@ -1,5 +1,4 @@
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -8,8 +7,6 @@ from mesh.database import Database
 from mesh.migrations import upgrade
 from tests.unit.shops.fake_gateway import FakeGateway, issue_certificates
 from tests.unit.shops.marketplace import Marketplace, marketplace_on, running_gateway
-
-Story = Callable[[Marketplace, FakeGateway], Awaitable[None]]
 
 
 @pytest.fixture(scope="session")
@@ -28,11 +25,14 @@ def database(database_url: str) -> Iterator[Database]:
 
 
 @pytest.fixture
-def play(certificates: Path, database_url: str) -> Callable[[Story], None]:
-    """Run a story of one marketplace and one payment company."""
+async def gateway(certificates: Path) -> AsyncIterator[FakeGateway]:
+    """Run a payment company."""
+    async with running_gateway(certificates) as gateway:
+        yield gateway
 
-    async def run(story: Story) -> None:
-        async with running_gateway(certificates) as gateway, marketplace_on(database_url, gateway) as marketplace:
-            await story(marketplace, gateway)
 
-    return lambda story: asyncio.run(run(story))
+@pytest.fixture
+async def marketplace(database_url: str, gateway: FakeGateway) -> AsyncIterator[Marketplace]:
+    """Run a marketplace that pays through that company."""
+    async with marketplace_on(database_url, gateway) as marketplace:
+        yield marketplace
