@@ -1,7 +1,6 @@
 """The payments service over real mTLS, with a real (if tiny) auth server that publishes its keys."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -56,6 +55,7 @@ from tests.integration.payments_server import (
     request_id,
     yen,
 )
+from tests.loop_thread import loop_thread
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +71,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def grpc_server(folder: Path) -> Iterator[int]:
     """Run the real servers on a loop in a thread; return the port of payments."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
     servers = both_servers(folder, f"sqlite:///{folder}/payments.db")
-    try:
-        yield asyncio.run_coroutine_threadsafe(servers.__aenter__(), loop).result(20)
-    finally:
-        asyncio.run_coroutine_threadsafe(servers.__aexit__(None, None, None), loop).result(20)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(20)
-        loop.close()
+    with loop_thread() as loop, loop.entered(servers) as port:
+        yield port
 
 
 def open_sync_channel(config: ChannelConfig) -> grpc.Channel:

@@ -114,7 +114,7 @@ def test_a_word_on_standard_input_does_not_end_a_service(tmp_path: Path) -> None
         service.stdin.write(b"still here\n")
         service.stdin.flush()
         with pytest.raises(subprocess.TimeoutExpired):
-            service.process.wait(1)
+            service.process.wait(0.3)
 
 
 def test_a_service_whose_lifeline_closed_drains_without_work(tmp_path: Path) -> None:
@@ -129,8 +129,6 @@ def test_a_service_whose_lifeline_closed_drains_without_work(tmp_path: Path) -> 
     ("config", "complaint"),
     [
         ("notes: notes\nnotse: x\n", "notse"),
-        ("notes: 5\n", "$.notes"),
-        ("[", "service.yaml"),
         ("notes: notes\nrefuse: true\n", "the port is taken"),
     ],
 )
