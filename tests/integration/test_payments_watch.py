@@ -19,7 +19,6 @@ import payments.server
 from mesh import tls
 from mesh.database import Database
 from mesh.error_info import DETAILS_KEY
-from mesh.migrations import upgrade
 from payments.payment_states import Payment
 from payments.servicers.watches import Watches
 from payments.store.tables import partners, payment_events
@@ -36,6 +35,7 @@ from tests.integration.payments_server import (
     create_files,
     request_id,
 )
+from tests.migrated import migrate
 from tests.unit.payments.payments_world import World, yen
 
 PATIENCE_SECONDS = 60.0
@@ -115,7 +115,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def world(database_url: str) -> Iterator[World]:
     database = Database(database_url)
-    database.run_here(lambda connection: upgrade(connection, "payments"))
+    migrate(database, "payments")
     yield World(database)
     database.close()
 

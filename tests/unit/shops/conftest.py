@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from mesh.database import Database
-from mesh.migrations import upgrade
+from tests.migrated import migrate
 from tests.unit.shops.fake_gateway import FakeGateway, issue_certificates
 from tests.unit.shops.marketplace import Marketplace, marketplace_on, running_gateway
 
@@ -17,9 +17,17 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def database_url(database_url: str) -> str:
+    """Return the URL of a fresh database that has the marketplace's tables; the test runs once on each kind."""
+    database = Database(database_url)
+    migrate(database, "shops")
+    database.close()
+    return database_url
+
+
+@pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
-    database.run_here(lambda connection: upgrade(connection, "shops"))
     yield database
     database.close()
 
