@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from authserver.client_keys import ClientKey, format_keys, parse_keys
 from authserver.errors import InvalidClientMetadata
 
+# The one grant that clients are registered for (RFC 6749 §4.4).
+CLIENT_CREDENTIALS = "client_credentials"
+
 
 class AuthMethod(enum.StrEnum):
     """The methods, by their registered names."""

@@ -1,6 +1,6 @@
 """What the auth server refuses, by the error codes of the RFCs."""
 
-from mesh.errors import Code, ServiceError
+from mesh.errors import Code, Mendable, ServiceError
 
 
 class InvalidClient(ServiceError):
@@ -30,7 +30,7 @@ class UnsupportedGrantType(ServiceError):
     code = Code.INVALID_ARGUMENT
 
 
-class InvalidScope(ServiceError):
+class InvalidScope(ServiceError, Mendable):
     """The scope is malformed, or goes beyond what may be granted (RFC 6749 §5.2)."""
 
     code = Code.INVALID_ARGUMENT

@@ -11,7 +11,8 @@ from sqlalchemy import Connection
 
 from authserver.errors import ReplicaBehind
 from authserver.store.feed import FeedEntry, Stretch, feed_position, read_after
-from mesh.database import Database, DatabaseUnavailable
+from mesh.database import Database
+from mesh.errors import DatabaseUnavailable
 
 T = TypeVar("T")
 

@@ -9,7 +9,6 @@ from authserver.scopes import grant_scope
 from authserver.store.clients import Client
 from mesh.access.rules import Caller
 
-CLIENT_CREDENTIALS = "client_credentials"
 TOKEN_TYPE = "Bearer"  # noqa: S105 - the type of the tokens (RFC 6750)
 
 _JTI_BYTES = 12

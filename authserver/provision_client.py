@@ -16,12 +16,13 @@ from authserver.store.platforms import Platform, add_platform, find_platform
 from authserver.store.tables import NAME_LENGTH
 from authserver.trail import Trail
 from mesh.access.rules import ClientType
+from mesh.errors import Mendable
 from mesh.ids import new_id
 
 _PLATFORM_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
 
-class ProvisioningError(Exception):
+class ProvisioningError(Mendable):
     """The client can't be provisioned as asked; the message says why."""
 
 

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 
 from sqlalchemy import Connection
 
-from authserver.client_authentication import BY_SECRET, ClientAuthentication
+from authserver.client_authentication import BY_SECRET, CLIENT_CREDENTIALS, ClientAuthentication
 from authserver.client_secrets import Peppers
 from authserver.delete_client import delete_client
 from authserver.errors import InvalidClientMetadata
 from authserver.feed import Feed
-from authserver.issue_token import CLIENT_CREDENTIALS
 from authserver.owned_clients import find_owned_client
 from authserver.register_client import Credentials, Registration, register_client
 from authserver.registration_access import RegistrationAccess

@@ -23,6 +23,7 @@ from authserver.store.feed import Kind, News
 from authserver.store.keys import StoredKey
 from authserver.trail import Trail
 from mesh import signed_jwt
+from mesh.errors import Mendable
 from mesh.timestamps import to_ms
 
 # How far the clocks of those who use a key and those who verify by it may be apart.
@@ -34,7 +35,7 @@ _DAY_SECONDS = 24 * 3600
 _SEALING_KEY_BYTES = 32
 
 
-class KeyChangeRefused(Exception):
+class KeyChangeRefused(Mendable):
     """The keys can't be changed as asked; the message says why."""
 
 

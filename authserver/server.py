@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from authserver.audit_heads import HeadFile
 from authserver.authentication import Authenticator, Judge
@@ -32,17 +33,17 @@ from authserver.servicers.revocations import RevocationServiceServicer
 from authserver.servicers.tokens import TokenServiceServicer
 from authserver.software_statements import StatementIssuer
 from authserver.workers import keep_account, keep_keys_in_time, keep_tidy
-from mesh import migrations
 from mesh.access.descriptors import Method, own_contracts, read_methods
+from mesh.background import working
 from mesh.config import ConfigError
 from mesh.database import Database
 from mesh.http_server import HttpServer
 from mesh.interceptors.peers import ANY_WORKLOAD, PeerInterceptor
 from mesh.interceptors.private_token import PrivateTokenInterceptor
-from mesh.lifecycle import working
 from mesh.metrics import Metrics
 from mesh.private_tokens import PrivateTokenVerifier
 from mesh.reflection import ReflectionHandler
+from mesh.schema import require_current
 from mesh.sealing import SealBroken
 from mesh.server import Server, Service
 from mesh.signed_jwt import JwtRejected, public_keys
@@ -82,9 +83,9 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
     heads = HeadFile(config.audit_heads, installation.audit_key) if config.audit_heads else None
     async with AsyncExitStack() as stack:
         traces = await stack.enter_async_context(tracing(config.tracing, NAME))
-        database = traces.database(config.database)
+        database = Database(config.database, traces.around_units())
         stack.callback(database.close)
-        await database.read(lambda connection: migrations.require_current(connection, NAME))
+        await database.read(partial(require_current, service=NAME))
         feed, uses = Feed(database), SecretUses(installation.peppers)
         refusals = Refusals(config.failures_at_once, config.failure_refill_seconds)
         keeper = KeyKeeper(installation.key_encryption, paces(config), installation.trail)

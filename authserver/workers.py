@@ -17,8 +17,8 @@ from authserver.store.feed import forget_before
 from authserver.store.revoked_tokens import forget_expired_tokens
 from authserver.store.used_assertions import forget_expired_assertions
 from authserver.trail import Trail
+from mesh.background import forever
 from mesh.database import Database
-from mesh.lifecycle import forever
 from mesh.timestamps import to_ms
 
 _log = structlog.get_logger()

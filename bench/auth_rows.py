@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import httpx
 import msgspec
 
+from authserver.client_authentication import CLIENT_CREDENTIALS
 from authserver.config import AuthServerConfig
-from authserver.issue_token import CLIENT_CREDENTIALS
 from bench import load
 from bench.bare import BareConfig
 from bench.fleet import Fleet, Server, fleet, free_address

@@ -12,8 +12,7 @@ from bench.bare import STREAM, UNARY, BareConfig
 from bench.fleet import Fleet, Server, fleet, free_address
 from bench.measure import Row, Scale, Spread, compare, measure_pairs, say
 from cli.supervisor import answer_of
-from gateway.config import GatewayConfig
-from gateway.server import REVOCATIONS
+from gateway.config import REVOCATIONS, GatewayConfig
 from mesh import config
 from mesh.config import ChannelConfig
 from payments.config import PaymentsConfig

@@ -12,16 +12,17 @@ import typer
 
 from authserver.config import AuthServerConfig
 from cli.home import Home
-from mesh import migrations
 from mesh.config import ConfigError, load
 from mesh.database import Database
+from mesh.errors import Mendable
+from mesh.schema import require_current
 
 ConfigOption: TypeAlias = Annotated[
     Path | None, typer.Option("--config", help="The auth server's configuration. The one in --home if absent.")
 ]
 
 
-class NotThere(Exception):
+class NotThere(Mendable):
     """There is no such thing as the command is to work on."""
 
 
@@ -48,7 +49,7 @@ def opened(settings: AuthServerConfig) -> Iterator[Database]:
     try:
         if url.get_backend_name() == "sqlite" and not Path(url.database or "").exists():  # SQLite would make one
             raise ConfigError(f"{url.database} is not there; to make it, run: sekisho migrate")
-        database.read_here(lambda connection: migrations.require_current(connection, "authserver"))
+        database.read_here(lambda connection: require_current(connection, "authserver"))
         yield database
     finally:
         database.close()

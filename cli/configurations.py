@@ -12,6 +12,7 @@ from mesh.access.rules import ALL_CLIENT_TYPES
 from mesh.config import ConfigError
 
 HOST = "127.0.0.1"
+DEFAULT_PORT = 7443  # of the gateway
 
 _AUTH_ISSUER = "https://authserver.sekisho.internal"
 _STATEMENT_ISSUER = "https://payments.sekisho.internal"

@@ -17,9 +17,10 @@ from cli.home import DEFAULT_HOME, Home, MeshAddresses
 from cli.hops import Hop
 from cli.output import JsonOption, console, print_json
 from cli.sequence import draw_sequence, short, without_repeats
+from cli.signals import until_signal
 from cli.story import Step, Story
 from cli.supervisor import ServiceDied
-from cli.up import mesh_up, until_signal
+from cli.up import mesh_up
 from cli.wire import public_channel
 
 

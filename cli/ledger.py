@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from cli.home import DEFAULT_HOME, Home
 from cli.output import HomeOption, JsonOption, console, print_json
-from mesh import migrations
 from mesh.config import ConfigError
 from mesh.database import Database
+from mesh.schema import require_current
 from payments.ledger_check import Finding, LedgerCheck
 
 _SHOWN = 100  # findings, after which more of them say nothing new
@@ -45,7 +45,7 @@ def check(
     ledger_check = LedgerCheck()
 
     def read(connection: Connection) -> list[Finding]:
-        migrations.require_current(connection, "payments")
+        require_current(connection, "payments")
         found = ledger_check.findings(connection)
         with console.status("checking the ledger …") if not as_json else console.capture():
             return [finding for finding, _ in zip(found, range(_SHOWN), strict=False)]

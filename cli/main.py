@@ -1,69 +1,94 @@
 """The `sekisho` command."""
 
 import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
 
 import typer
+from typer.core import TyperGroup
 
-from authserver.errors import InvalidScope
-from authserver.provision_client import ProvisioningError
-from authserver.rotate_keys import KeyChangeRefused
-from cli.audit import audit
-from cli.auth import auth
-from cli.beside import NotThere
-from cli.clients import clients
-from cli.demo import demo
-from cli.keys import keys
-from cli.ledger import ledger
-from cli.migrate import migrate
-from cli.platforms import platforms
-from cli.policy.command import policy
-from cli.prepare import prepare
-from cli.serve import serve
-from cli.shut_out import partners
-from cli.supervisor import ServiceDied
-from cli.top import top
-from cli.up import up
-from mesh.access.descriptors import PolicyError
-from mesh.config import ConfigError
-from mesh.database import DatabaseUnavailable
+from mesh.errors import Mendable
 
-_ADVISED = (
-    ConfigError,
-    PolicyError,
-    ServiceDied,
-    ProvisioningError,
-    KeyChangeRefused,
-    InvalidScope,
-    DatabaseUnavailable,
-    NotThere,
-)
+# Each command: where it is, and what `sekisho --help` says of it, which is the first paragraph of its own help. A
+# command's module imports what it works with, down to whole services; only the one that runs is worth the time.
+COMMANDS: Mapping[str, tuple[str, str]] = {
+    "up": ("cli.up", "Start everything on this machine, and stay until Ctrl-C or SIGTERM."),
+    "top": (
+        "cli.top",
+        "Watch the mesh that is up: calls per second, refusals by reason, latency, and who calls, until Ctrl-C.",
+    ),
+    "demo": (
+        "cli.demo",
+        "Tell the whole story once, on real processes: a shop opens, an order is paid and another refunded.",
+    ),
+    "prepare": (
+        "cli.prepare",
+        "Write all that `sekisho up` writes, and start nothing: `sekisho serve` then runs the services, one by one.",
+    ),
+    "serve": ("cli.serve", "Run one service in this process until SIGTERM. Logs go to standard error, as JSON lines."),
+    "migrate": (
+        "cli.migrate",
+        "Bring databases to the schema that this version works on. Running it again does nothing.",
+    ),
+    "policy": ("cli.policy.command", "Show, explain, check and compare who may call what; needs no mesh."),
+    "clients": (
+        "cli.clients",
+        "Provision clients, which no method on the wire can do; show them, and shut them out.",
+    ),
+    "partners": ("cli.shut_out", "Shut partners out, and let them in again."),
+    "platforms": (
+        "cli.platforms",
+        "Show platforms and change what they may have; shut them out with all their partners, and let them in again.",
+    ),
+    "keys": ("cli.keys", "Show, rotate and retire the auth server's own keys."),
+    "ledger": ("cli.ledger", "Check the ledger."),
+    "audit": ("cli.audit", "Read and check the auth server's audit log."),
+    "auth": ("cli.auth", "Work on the auth server as a whole."),
+}
+
+
+def load(name: str) -> Any:  # noqa: ANN401 - a command of click's, which typer carries under a private name
+    """Import a command's module, and return the command or the group of commands that goes by the same name there."""
+    module, _ = COMMANDS[name]
+    found = getattr(import_module(module), name)
+    alone = typer.Typer(add_completion=False)
+    if isinstance(found, typer.Typer):
+        alone.add_typer(found, name=name)
+    else:
+        alone.command(name)(found)
+    return typer.main.get_group(alone).commands[name]
+
+
+class _Commands(TyperGroup):
+    """Lists commands by the table, and loads the one that is called."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:  # noqa: ANN401 - see `load`
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, load(name) if name else command, rest
+
 
 app = typer.Typer(
+    cls=_Commands,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Sekisho, a checkpoint for gRPC: lets another company's platform call your services, one tenant at a time.",
 )
-app.command()(up)
-app.command()(top)
-app.command()(demo)
-app.command()(prepare)
-app.command()(serve)
-app.command()(migrate)
-app.add_typer(policy, name="policy")
-app.add_typer(clients, name="clients")
-app.add_typer(partners, name="partners")
-app.add_typer(platforms, name="platforms")
-app.add_typer(keys, name="keys")
-app.add_typer(ledger, name="ledger")
-app.add_typer(audit, name="audit")
-app.add_typer(auth, name="auth")
+
+
+def _listed() -> None:
+    """Stand for a command that is listed and not loaded."""
+
+
+for _name, (_, _says) in COMMANDS.items():
+    app.command(_name, help=_says)(_listed)
 
 
 def main() -> None:
     """Run the command; what its user can mend is said in one line."""
     try:
         app()
-    except _ADVISED as error:
+    except Mendable as error:
         print(f"sekisho: {error}", file=sys.stderr)  # noqa: T201 - where a command's errors go
         sys.exit(2)

@@ -5,11 +5,10 @@ from typing import Annotated
 
 import typer
 
-from cli.configurations import Ports
+from cli.configurations import DEFAULT_PORT, Ports
 from cli.home import DEFAULT_HOME, Home
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.preparation import prepare as prepare_home
-from cli.up import DEFAULT_PORT
 from mesh import pki
 from mesh.config import ConfigError
 

@@ -14,10 +14,11 @@ import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from cli.home import SERVICES, Home
-from gateway.server import REVOCATIONS
+from gateway.config import REVOCATIONS
 from mesh import tls
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig
+from mesh.errors import Mendable
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0  # longer than a service drains
@@ -26,7 +27,7 @@ _PAUSE_SECONDS = 0.05
 _ASKED_FOR = {"gateway": REVOCATIONS}  # it has found the auth server when it hears of those
 
 
-class ServiceDied(Exception):
+class ServiceDied(Mendable):
     """A service ended, or never answered; the message says which, and where to look."""
 
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from cli.home import DEFAULT_HOME, Home
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.rates import Samples, View, compare, samples
-from cli.up import until_signal
+from cli.signals import until_signal
 from mesh.config import ConfigError
 
 _TIMEOUT_SECONDS = 2.0

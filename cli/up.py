@@ -1,25 +1,21 @@
 """`sekisho up`."""
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 import typer
 
-from cli.configurations import HOST, MeshOptions, Ports, require_free
+from cli.configurations import DEFAULT_PORT, HOST, MeshOptions, Ports, require_free
 from cli.home import DEFAULT_HOME, Home, MeshAddresses
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.preparation import prepare
+from cli.signals import until_signal
 from cli.supervisor import Supervisor, processes, supervised
 from mesh.config import ConfigError, TracingConfig
-
-DEFAULT_PORT = 7443
-
-T = TypeVar("T")
 
 _TEXT = """[bold green]The mesh is up.[/] Ctrl-C stops it.
 
@@ -122,13 +118,3 @@ async def _stay(home: Home, port: int, options: MeshOptions, *, as_json: bool) -
         else:
             console.print(_TEXT.format(home=home.path, **where), soft_wrap=True)
         await supervisor.died()
-
-
-async def until_signal(work: Coroutine[None, None, T]) -> T | None:
-    """Run until done, or until a signal asks to stop, whatever is under way then; None if it was stopped."""
-    task = asyncio.create_task(work)
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        asyncio.get_running_loop().add_signal_handler(number, task.cancel)
-    with suppress(asyncio.CancelledError):
-        return await task
-    return None

@@ -6,6 +6,11 @@ from pathlib import Path
 from mesh.access.rules import ClientType
 from mesh.config import ChannelConfig, Config, PositiveInt, PositiveRate, PositiveSeconds, ServerConfig, ServiceConfig
 
+# What health checks ask for to learn whether revocations arrive.
+REVOCATIONS = "sekisho.gateway.Revocations"
+# And whether the file of restrictions, if there is one, is in force as it is.
+RESTRICTIONS = "sekisho.gateway.Restrictions"
+
 
 class ListenerConfig(Config, frozen=True):
     """A door: an address, and who may come in by it."""
@@ -76,9 +81,9 @@ class GatewayConfig(ServiceConfig, frozen=True):
     auth: ChannelConfig
     # What lies behind the gateway.
     backends: tuple[BackendConfig, ...]
-    # Rules for methods of the backends' descriptor sets that carry none (gateway/grants.py). Absent: those stay closed.
+    # Rules for methods of the backends' descriptor sets that carry none. Absent: those stay closed.
     grants: Path | None = None
-    # What is taken away for now from what contracts and grants allow (gateway/restrictions.py); followed as it changes.
+    # What is taken away for now from what contracts and grants allow; followed as it changes.
     restrictions: Path | None = None
     # The most exchanges kept. One is kept for each access token and backend, about 2 KiB each.
     exchange_cache_entries: PositiveInt = 50_000

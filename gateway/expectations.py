@@ -8,19 +8,15 @@ from typing import Annotated
 
 import msgspec
 
-from gateway.errors import MissingToken
-from gateway.judgement import Policy, judge
-from gateway.narrowing import Restricted
-from mesh.access.decision import ClientTypeNotAllowed, InsufficientScope, MethodNotFound
+from gateway.judgement import Policy
+from mesh.access.decision import REFUSALS, MethodNotFound
 from mesh.access.names import advice
 from mesh.access.rules import Caller, ClientType
 from mesh.config import Config, ConfigError, load
-from mesh.errors import ServiceError
 from mesh.yaml_lines import YamlLines
 
 ALLOWED = "ALLOWED"
-# What `judge` raises.
-_REASONS = [each.reason for each in (MethodNotFound, MissingToken, ClientTypeNotAllowed, InsufficientScope, Restricted)]
+_REASONS = [each.reason for each in REFUSALS]
 
 
 class Expectation(Config, frozen=True):
@@ -95,8 +91,9 @@ def results(file: Path, policy: Policy) -> Iterator[Result]:
             raise ConfigError(f"{file}:{line}: expectations[{number}]: {error}") from error
         for door in [expectation.listener] if expectation.listener else policy.doors:
             start = time.perf_counter()
-            got = _judged(policy, door, expectation.method, caller)
+            refusal = policy.judge(door, expectation.method, caller).refusal
             seconds = time.perf_counter() - start
+            got = refusal.reason if refusal else ALLOWED
             name = f"{_who(expectation)} calls {expectation.method} at {door}"
             yield Result(name, door, expectation.method, expectation.expect, got, str(file), line, seconds)
 
@@ -118,14 +115,6 @@ def _caller(policy: Policy, expectation: Expectation) -> Caller | None:
         return None
     client_id, partner_id, platform_id = ids
     return Caller(client_id, expectation.client_type, platform_id, partner_id, expectation.scopes)
-
-
-def _judged(policy: Policy, door: str, path: str, caller: Caller | None) -> str:
-    try:
-        judge(policy, door, path, caller)
-    except ServiceError as refusal:
-        return refusal.reason
-    return ALLOWED
 
 
 def _who(expectation: Expectation) -> str:

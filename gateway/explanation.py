@@ -1,13 +1,12 @@
 """Why a call is let through or not: the checkpoint's steps one by one, each with the place of what decides it."""
 
 import enum
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from gateway.errors import MissingToken
-from gateway.judgement import Entry, Policy, judge
+from gateway.judgement import Entry, Policy
 from gateway.restrictions import Mode
-from mesh.access.decision import decide, require_reachable
+from mesh.access.decision import Step
 from mesh.access.descriptors import service_of
 from mesh.access.names import advice
 from mesh.access.places import Place, place_of_method, place_of_rule
@@ -16,8 +15,8 @@ from mesh.errors import ServiceError
 from mesh.yaml_lines import YamlLines
 
 
-class Verdict(enum.StrEnum):
-    """What a step does with the call."""
+class Outcome(enum.StrEnum):
+    """What becomes of the call at a point."""
 
     PASSES = "passes"
     REFUSED = "refused"
@@ -26,19 +25,19 @@ class Verdict(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One step of a decision.
+class Point:
+    """One point of a decision; a step may have several.
 
     Attributes:
         name: What is asked.
-        verdict: The answer.
+        outcome: The answer.
         says: Why, in words.
         places: Where that stands, or where it would have to.
 
     """
 
     name: str
-    verdict: Verdict
+    outcome: Outcome
     says: str
     places: Sequence[Place] = ()
 
@@ -48,12 +47,12 @@ class Explanation:
     """A decision.
 
     Attributes:
-        steps: Its steps, in the checkpoint's order. None follows the one that refuses.
+        points: Its points, in the checkpoint's order. None follows the one that refuses.
         refusal: What the caller is told; None if the call is let through.
 
     """
 
-    steps: Sequence[Step]
+    points: Sequence[Point]
     refusal: ServiceError | None
 
 
@@ -67,113 +66,101 @@ def explain(policy: Policy, door: str, path: str, caller: Caller | None) -> Expl
         caller: Whom the token speaks for; None for a call without one.
 
     """
-    try:
-        judge(policy, door, path, caller)
-        refusal = None
-    except ServiceError as error:
-        refusal = error
-    steps = []
-    for step in _Explainer(policy, door, path, caller).steps():
-        steps.append(step)
-        if step.verdict is Verdict.REFUSED:
+    explainer = _Explainer(policy, door, path, caller)
+    points = []
+    for point in explainer.points():
+        points.append(point)
+        if point.outcome is Outcome.REFUSED:
             break
-    return Explanation(steps, refusal)
+    return Explanation(points, explainer.verdict.refusal)
 
 
-def _refusal(judgement: Callable[[], object]) -> ServiceError | None:
-    try:
-        judgement()
-    except ServiceError as error:
-        return error
-    return None
-
-
-def _step(name: str, refusal: ServiceError | None, says: str, *places: Place | None) -> Step:
-    verdict = Verdict.REFUSED if refusal else Verdict.PASSES
+def _point(name: str, refusal: ServiceError | None, says: str, *places: Place | None) -> Point:
+    outcome = Outcome.REFUSED if refusal else Outcome.PASSES
     said = f"{refusal.reason}: {says}" if refusal else says
-    return Step(name, verdict, said, [place for place in places if place])
+    return Point(name, outcome, said, [place for place in places if place])
 
 
 class _Explainer:
-    """Knows where things stand."""
+    """Knows why the verdict is as it is, and where that stands."""
 
     def __init__(self, policy: Policy, door: str, path: str, caller: Caller | None) -> None:
         self._policy, self._door, self._path, self._caller = policy, door, path, caller
-        self._admitted = policy.doors[door]
+        self.verdict = policy.judge(door, path, caller)
         self._lines = YamlLines(policy.file) if policy.file else None
 
-    def steps(self) -> Iterator[Step]:
-        """Yield the steps; one that refuses is the last that counts."""
+    def points(self) -> Iterator[Point]:
+        """Yield the points; one that refuses is the last that counts."""
         route = self._policy.routes.get(self._path)
-        rule = route.method.rule if route else None
+        rule = self._policy.rule(self._path)
         yield from self._reachable(rule)
         if rule is None:  # for the types: it was refused
             return
         yield self._later("address limit", "how fast calls come from one address", "limits", "address")
         if rule.public:
-            yield Step("token", Verdict.PASSES, "the method is public: no token is looked at")
+            yield Point("token", Outcome.PASSES, "the method is public: no token is looked at")
         else:
-            yield from self._allowed(rule)
-        yield from self._restricted(rule)
+            yield from self._allowed()
+        yield from self._restricted()
         yield self._later("client limit", "how fast, and how many at once, calls of one client come", "limits")
         if route and route.backend:
             says = f"to {route.backend}" + (
                 "" if rule.public else ", with a private access token in place of the token"
             )
-            yield Step("forwarded", Verdict.PASSES, says, self._service(route.backend))
+            yield Point("forwarded", Outcome.PASSES, says, self._service(route.backend))
 
-    def _reachable(self, rule: MethodRule | None) -> Iterator[Step]:
+    def _refusal(self, step: Step) -> ServiceError | None:
+        return self.verdict.refusal if self.verdict.step is step else None
+
+    def _reachable(self, rule: MethodRule | None) -> Iterator[Point]:
         """Yield what is one step of the checkpoint, taken apart: it tells nobody why there is no such method."""
-        refusal = _refusal(lambda: require_reachable(rule, self._admitted))
+        refusal = self._refusal(Step.METHOD)
         contracts = self._policy.contracts.declared.get(service_of(self._path))
         known = self._path in self._policy.contracts.methods
         if not known or contracts is None:
-            yield _step("declared", refusal, self._unknown(), *self._places("backends"))
+            yield _point("declared", refusal, self._unknown(), *self._places("backends"))
             return
         where = place_of_method(contracts, self._path)
         no_lines = "" if where and where.line else " (its descriptor set has no line numbers: --include_source_info)"
-        yield _step("declared", None, f"by a contract{no_lines}", where)
+        yield _point("declared", None, f"by a contract{no_lines}", where)
         route = self._policy.routes.get(self._path)
         if route is None:
             says = f"no backend has {service_of(self._path)} among its services"
-            yield _step("served", refusal, says, *self._places("backends"))
+            yield _point("served", refusal, says, *self._places("backends"))
             return
         if route.backend:
-            yield _step("served", None, f"by the backend {route.backend}", *self._service(route.backend))
+            yield _point("served", None, f"by the backend {route.backend}", *self._service(route.backend))
         if rule is None:
             says = "it has no rule, neither in its contract nor in grants, so it is internal"
-            yield _step("rule", refusal, says, where, *self._grants_file())
+            yield _point("rule", refusal, says, where, *self._grants_file())
             return
-        yield _step("rule", None, _told(rule), *places_of_rule(self._policy, self._path))
-        admitted = " ".join(sorted(self._admitted))
+        yield _point("rule", None, _told(rule), *places_of_rule(self._policy, self._path))
+        admitted = " ".join(sorted(self._policy.doors[self._door]))
         says = f"the listener {self._door} admits {admitted}" + (", none of which the rule names" if refusal else "")
-        yield _step("listener", refusal, says, *self._listener())
+        yield _point("listener", refusal, says, *self._listener())
 
-    def _allowed(self, rule: MethodRule) -> Iterator[Step]:
+    def _allowed(self) -> Iterator[Point]:
         if (caller := self._caller) is None:
-            yield _step("token", MissingToken(""), "the method needs an access token, and there is none")
+            yield _point("token", self._refusal(Step.TOKEN), "the method needs an access token, and there is none")
             return
         says = f"of a {caller.client_type} client; that it is not expired or revoked, the auth server tells"
-        yield Step("token", Verdict.NOT_JUDGED, says)
-        refusal = _refusal(lambda: decide(rule, self._admitted, caller))
+        yield Point("token", Outcome.NOT_JUDGED, says)
+        refusal = self._refusal(Step.RULE)
         says = (
             refusal.message if refusal else f"{caller.client_type}, with {_listed(caller.scopes)}, satisfies the rule"
         )
-        yield _step("client type and scopes", refusal, says, *places_of_rule(self._policy, self._path))
+        yield _point("client type and scopes", refusal, says, *places_of_rule(self._policy, self._path))
 
-    def _restricted(self, rule: MethodRule) -> Iterator[Step]:
-        caller = None if rule.public else self._caller
-        found = self._policy.narrowings(self._door, self._path)
-        names = found.enforced.refusing(caller)
-        refusal = _refusal(lambda: judge(self._policy, self._door, self._path, self._caller)) if names else None
-        if names:
-            yield _step("restrictions", refusal, f"refused by {', '.join(names)}", *self._entries(names))
+    def _restricted(self) -> Iterator[Point]:
+        names = self.verdict.restrictions
+        if refusal := self._refusal(Step.RESTRICTIONS):
+            yield _point("restrictions", refusal, f"refused by {', '.join(names)}", *self._entries(names))
             return
         here = [entry.restriction.name for entry in self._policy.entries_at(self._door, self._path)]
         says = f"satisfied: {', '.join(here)}" if here else "none for this method and listener"
-        if would := found.reported.refusing(caller):
-            says = f"{', '.join(would)} would refuse it (mode: {Mode.REPORT})"
-        yield _step("restrictions", None, says, *self._entries(here))
+        if names:
+            says = f"{', '.join(names)} would refuse it (mode: {Mode.REPORT})"
+        yield _point("restrictions", None, says, *self._entries(here))
 
     def _unknown(self) -> str:
         service, known = service_of(self._path), self._policy.contracts
@@ -181,9 +168,9 @@ class _Explainer:
             return f"{service} has no such method{advice(self._path, known.methods)}"
         return f"no contract here declares the service {service}{advice(service, known.declared)}"
 
-    def _later(self, name: str, says: str, *way: str) -> Step:
+    def _later(self, name: str, says: str, *way: str) -> Point:
         places = self._places(*way) if self._policy.config else []
-        return Step(name, Verdict.NOT_JUDGED, f"{says}, only a running gateway knows", places)
+        return Point(name, Outcome.NOT_JUDGED, f"{says}, only a running gateway knows", places)
 
     def _places(self, *way: str | int) -> list[Place]:
         return [Place(str(self._policy.file), self._lines.line(*way))] if self._lines else []

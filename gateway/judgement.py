@@ -1,6 +1,5 @@
 """The policy as files say it, whole and without a running mesh: contracts, grants, configuration, restrictions."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,14 +8,12 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
 from gateway.config import GatewayConfig
 from gateway.contracts import Contracts, read_contracts
-from gateway.errors import MissingToken
-from gateway.limits import Limits
-from gateway.narrowing import Narrowings, Restricted, Restrictions
-from gateway.policy import Route, compile_routes, restrictable
+from gateway.policy import Route, check_limits, compile_routes, restrictable
 from gateway.restrictions import Restriction, compile_restrictions, read_restrictions
-from mesh.access.decision import decide, require_reachable
+from mesh.access.decision import Verdict, judge
 from mesh.access.descriptors import read_methods
-from mesh.access.rules import ALL_CLIENT_TYPES, Caller, ClientType
+from mesh.access.narrowing import Narrowings, Restrictions
+from mesh.access.rules import ALL_CLIENT_TYPES, Caller, ClientType, MethodRule
 from mesh.config import load
 
 # The one door of contracts that no configuration puts behind any.
@@ -70,6 +67,24 @@ class Policy:
         """Return what restrictions take away from a method at a door."""
         return self.restrictions.get(door, {}).get(path) or Narrowings()
 
+    def rule(self, path: str) -> MethodRule | None:
+        """Return the rule of a method; None if it has none, or is not behind the gateway."""
+        route = self.routes.get(path)
+        return route.method.rule if route else None
+
+    def judge(self, door: str, path: str, caller: Caller | None) -> Verdict:
+        """Judge a call as the gateway does, as far as files can tell.
+
+        What only a running mesh knows is not judged: limits, revocation, a service that can't be reached.
+
+        Args:
+            door: The listener.
+            path: The method, `/package.Service/Method`.
+            caller: Whom the token speaks for; None for a call without one.
+
+        """
+        return judge(self.rule(path), self.doors.get(door, frozenset()), caller, self.narrowings(door, path))
+
 
 def read_policy(file: Path) -> Policy:
     """Return the policy that a gateway with this configuration would have.
@@ -81,7 +96,7 @@ def read_policy(file: Path) -> Policy:
     config = load(file, GatewayConfig)
     contracts = read_contracts(config)
     routes = compile_routes(config, contracts.methods)
-    Limits(config.limits, routes, time.monotonic)  # checks what it is given
+    check_limits(config.limits, routes)
     rules, doors = restrictable(config, routes)
     if (found := config.restrictions) is None:
         return Policy(contracts, routes, doors, file=file, config=config)
@@ -109,34 +124,3 @@ def policy_of(contracts: FileDescriptorSet) -> Policy:
     declared = dict.fromkeys((method.service for method in methods.values()), contracts)
     routes = {path: Route(method, "") for path, method in methods.items()}
     return Policy(Contracts(methods, declared), routes, {ANY_DOOR: ALL_CLIENT_TYPES})
-
-
-def judge(policy: Policy, door: str, path: str, caller: Caller | None) -> None:
-    """Return if a call would be let through, as far as files can tell; raise what the caller would be told if not.
-
-    What happens only as time goes on is not judged: limits, revocation, a service that can't be reached.
-
-    Args:
-        policy: Who may call what.
-        door: The listener.
-        path: The method, `/package.Service/Method`.
-        caller: Whom the token speaks for; None for a call without one.
-
-    Raises:
-        MethodNotFound: If there is no such method for anyone who comes in by this door.
-        MissingToken: If the method needs a token.
-        ClientTypeNotAllowed: If the method is not for clients of this type.
-        InsufficientScope: If the token lacks a scope.
-        Restricted: If restrictions refuse the call.
-
-    """
-    route = policy.routes.get(path)
-    rule = require_reachable(route.method.rule if route else None, policy.doors[door])
-    if rule.public:
-        caller = None
-    elif caller is None:
-        raise MissingToken("this method needs an access token: authorization: Bearer <token>")
-    else:
-        decide(rule, policy.doors[door], caller)
-    if names := policy.narrowings(door, path).enforced.refusing(caller):
-        raise Restricted("the method is restricted for now", restriction=names[0])

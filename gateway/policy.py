@@ -4,7 +4,8 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from gateway.config import BackendConfig, GatewayConfig
+from gateway.config import BackendConfig, GatewayConfig, LimitsConfig
+from mesh.access.decision import judge_method
 from mesh.access.descriptors import Method
 from mesh.access.rules import ClientType, MethodRule
 from mesh.config import ConfigError
@@ -26,8 +27,7 @@ class Route:
 
     def reachable_by(self, client_types: frozenset[ClientType]) -> bool:
         """Say whether the method can be reached through a door that lets these client types in."""
-        rule = self.method.rule
-        return rule is not None and (rule.public or bool(rule.client_types & client_types))
+        return judge_method(self.method.rule, client_types).passes
 
 
 def compile_routes(config: GatewayConfig, methods: Mapping[str, Method]) -> Mapping[str, Route]:
@@ -64,6 +64,22 @@ def restrictable(
     """Return what restrictions can be for: the rules by method path, and the client types that each listener admits."""
     rules = {path: route.method.rule for path, route in routes.items() if route.method.rule}
     return rules, {listener.name: listener.client_types for listener in config.listeners}
+
+
+def check_limits(config: LimitsConfig, routes: Mapping[str, Route]) -> None:
+    """Refuse limits for calls that nobody may make.
+
+    Raises:
+        ConfigError: If a limit is for an unknown method, one without a rule, or clients whom it is not for.
+
+    """
+    for path, rates in config.methods.items():
+        route = routes.get(path)
+        rule = route.method.rule if route else None
+        if rule is None:
+            raise ConfigError(f"limits, {path}: there is no such method behind the gateway, or it has no rule")
+        for client_type in rates.keys() - rule.client_types:
+            raise ConfigError(f"limits, {path}: the method is not for {ClientType(client_type)} clients")
 
 
 def _check_names(kind: str, names: list[str]) -> None:

@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from gateway.judgement import Policy
-from mesh.access.decision import decide, require_reachable
 from mesh.access.rules import ALL_CLIENT_TYPES, Caller, ClientType
-from mesh.errors import ServiceError
 
 # A kind of id, `client_ids`, `partner_ids` or `platform_ids`, and the id.
 _Denied: TypeAlias = tuple[str, str]
 
+# The client types that belong to a platform.
+_OF_PLATFORMS = frozenset({ClientType.MASTER, ClientType.PARTNER})
 # What a caller without a token is called among the client types.
 NOBODY_IN_PARTICULAR = "without a token"
 
@@ -55,26 +55,21 @@ def terms(policy: Policy, door: str, path: str, who: ClientType | None) -> Terms
 
     Restrictions that only report take nothing away.
     """
-    route = policy.routes.get(path)
-    rule = route.method.rule if route else None
-    admitted = policy.doors.get(door, frozenset())
-    taken = policy.narrowings(door, path).enforced
-    try:
-        rule = require_reachable(rule, admitted)
-        if who is None and not rule.public:
-            return None
-        if who is not None:
-            # Whoever has all scopes is refused for his type only.
-            decide(rule, admitted, Caller("", who, "", "", rule.scopes))
-    except ServiceError:
-        return None
-    if taken.everybody or (not rule.public and who in taken.client_types):
+    rule, taken = policy.rule(path), policy.narrowings(door, path).enforced
+    scopes = (rule.scopes if rule else frozenset()) | frozenset(taken.scopes)
+    # Whoever has all scopes, and no id that restrictions could name, is refused for the type only.
+    somebody = None if who is None else Caller("", who, "", "", scopes)
+    if rule is None or not policy.judge(door, path, somebody).passes:
         return None
     if rule.public:  # no token is looked at
         return Terms()
-    kinds = {"client_ids": taken.client_ids, "partner_ids": taken.partner_ids, "platform_ids": taken.platform_ids}
+    kinds = {"client_ids": taken.client_ids}
+    if who is ClientType.PARTNER:  # others have no Partner ID
+        kinds["partner_ids"] = taken.partner_ids
+    if who in _OF_PLATFORMS:
+        kinds["platform_ids"] = taken.platform_ids
     denied = frozenset((kind, each) for kind, ids in kinds.items() for each in ids)
-    return Terms(rule.scopes | frozenset(taken.scopes), denied)
+    return Terms(scopes, denied)
 
 
 def changes(old: Policy, new: Policy) -> Iterator[Change]:

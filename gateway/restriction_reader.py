@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from gateway.narrowing import Restrictions
 from gateway.restrictions import compile_restrictions, parse_restrictions, restrictions_content
+from mesh.access.narrowing import Restrictions
 from mesh.access.rules import ClientType, MethodRule
 from mesh.config import ConfigError
 

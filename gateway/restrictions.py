@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias, TypeVar
 import msgspec
 import yaml
 
-from gateway.narrowing import MOST_NAMED, Narrowings, Restrictions
+from mesh.access.narrowing import MOST_NAMED, Narrowings, Restrictions
 from mesh.access.rules import SCOPE, ClientType, MethodRule
 from mesh.config import Config, ConfigError
 from mesh.plain_yaml import read_plain

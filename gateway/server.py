@@ -11,7 +11,7 @@ import grpc
 
 from gateway.backend_channel import BackendChannel
 from gateway.checkpoint import Checkpoint
-from gateway.config import BackendConfig, GatewayConfig, ListenerConfig
+from gateway.config import RESTRICTIONS, REVOCATIONS, BackendConfig, GatewayConfig, ListenerConfig
 from gateway.contracts import read_contracts
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache
@@ -23,9 +23,9 @@ from gateway.proxy import Proxy
 from gateway.restrictions_in_force import RestrictionsInForce
 from gateway.revocations import SILENCE_SECONDS, RevocationWatch
 from mesh.access.descriptors import Method
+from mesh.background import working
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig
-from mesh.lifecycle import working
 from mesh.metrics import Metrics
 from mesh.reflection import ReflectionHandler
 from mesh.renewed_channel import renewed_channel
@@ -34,10 +34,6 @@ from mesh.service_config import service_config
 from mesh.tracing.tracing import tracing
 
 NAME = "gateway"
-# What health checks ask for to learn whether revocations arrive.
-REVOCATIONS = "sekisho.gateway.Revocations"
-# And whether the file of restrictions, if there is one, is in force as it is.
-RESTRICTIONS = "sekisho.gateway.Restrictions"
 
 
 @asynccontextmanager

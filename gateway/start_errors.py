@@ -1,7 +1,6 @@
 """Why a gateway would not start: every reason that can be told, where it stands, and what may have been meant."""
 
 import re
-import time
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -13,8 +12,7 @@ from gateway.contracts import Contracts, read_contracts
 from gateway.findings import Finding, Severity
 from gateway.grants import Grant, Grants
 from gateway.judgement import read_policy
-from gateway.limits import Limits
-from gateway.policy import compile_routes, restrictable
+from gateway.policy import check_limits, compile_routes, restrictable
 from gateway.restrictions import Deny, Restriction, RestrictionsFile, compile_restrictions, read_restrictions
 from mesh.access.names import similar
 from mesh.access.places import Place
@@ -87,7 +85,7 @@ class _Reader:
         routes = self._try(lambda: compile_routes(config, contracts.methods))
         if routes is None:
             return
-        self._try(lambda: Limits(config.limits, routes, time.monotonic))
+        self._try(lambda: check_limits(config.limits, routes))
         if found := config.restrictions:
             rules, doors = restrictable(config, routes)
             for number, entry in enumerate(self._try(lambda: read_restrictions(found)) or ()):

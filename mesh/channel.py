@@ -17,7 +17,7 @@ def open_channel(
 
     Args:
         config: Where to, and how.
-        service_config: Which address calls go to, and when they are tried again: JSON, as of `mesh.service_config`.
+        service_config: Which address calls go to, and when they are tried again: JSON (`mesh.service_config`).
         keepalive_seconds: While there are calls: after how long a silence the other side is asked whether it is there.
             Servers of `mesh.server` take offence at more than two questions a second while they send nothing.
         keepalive_timeout_seconds: When the connection is given up without an answer to that.

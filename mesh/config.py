@@ -6,13 +6,15 @@ from typing import Annotated, Any, TypeAlias, TypeVar
 import msgspec
 import yaml
 
+from mesh.errors import Mendable
+
 # Counts, sizes and times that make no sense at or below zero.
 PositiveInt: TypeAlias = Annotated[int, msgspec.Meta(gt=0)]
 PositiveSeconds: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 PositiveRate: TypeAlias = Annotated[float, msgspec.Meta(gt=0)]
 
 
-class ConfigError(Exception):
+class ConfigError(Mendable):
     """A configuration file that can't be used; the message says where and why."""
 
 

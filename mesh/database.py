@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias, TypeVar
 
 import structlog
 from sqlalchemy import Connection, Engine, create_engine, event
@@ -11,13 +12,16 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, InterfaceError, OperationalError
 
 from mesh.config import ConfigError
-from mesh.errors import Code, ServiceError
+from mesh.errors import Code, DatabaseUnavailable, ServiceError
 from mesh.shared_commits import SharedCommits
 
 T = TypeVar("T")
+# Entered as long as a unit of work waits and runs; gets the kind of the database, and the unit.
+Around: TypeAlias = Callable[[str, Callable[..., Any]], AbstractContextManager[None]]
 
 _log = structlog.get_logger()
 
+_NOTHING = nullcontext()
 _READERS = 4
 _WRITERS = 4  # on PostgreSQL; more of them only wait for each other's locks
 _WAIT_SECONDS = 5  # for a connection, and for a lock
@@ -28,12 +32,6 @@ _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 # What a concurrent transaction caused, and the next attempt may not meet: a serialization failure, a deadlock, a row
 # that the other one was first to insert.
 _PASSING_STATES = frozenset({"40001", "40P01", "23505"})
-
-
-class DatabaseUnavailable(ServiceError):
-    """The database did not do its part; the same call may succeed later."""
-
-    code = Code.UNAVAILABLE
 
 
 class UnstorableText(ServiceError):
@@ -53,14 +51,16 @@ class Database:
     Args:
         url: A SQLAlchemy URL, such as `sqlite:////var/lib/sekisho/payments.db` or `postgresql://host/payments`. For
             SQLite, `?timeout=1` is how many seconds another process's lock is waited for; 5, unless told.
+        around: What happens around each unit that a coroutine waits for, such as a span.
 
     Raises:
         ConfigError: If the URL is not one that Sekisho supports.
 
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, around: Around | None = None) -> None:
         """Prepare engine and threads. Connects on first use."""
+        self._around = around or _nothing
         parsed = _parse(url)
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
         self._submit: Callable[[Callable[[Connection], Any]], asyncio.Future[Any]]
@@ -86,7 +86,8 @@ class Database:
 
         """
         try:
-            result: T = await self._submit(work)
+            with self._around(self.engine.name, work):
+                result: T = await self._submit(work)
         except DBAPIError as error:
             raise _translated(error) from error
         return result
@@ -98,7 +99,8 @@ class Database:
             DatabaseUnavailable: If the database can't be reached.
 
         """
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_here, work)
+        with self._around(self.engine.name, work):
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_here, work)
 
     def run_here(self, work: Callable[[Connection], T]) -> T:
         """Do what `run` does, in the calling thread."""
@@ -133,6 +135,10 @@ class Database:
                     raise
         with self.engine.begin() as connection:
             return work(connection)
+
+
+def _nothing(_system: str, _work: Callable[..., Any]) -> AbstractContextManager[None]:
+    return _NOTHING
 
 
 def _parse(url: str) -> URL:

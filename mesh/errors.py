@@ -22,6 +22,10 @@ class Code(enum.IntEnum):
     UNAUTHENTICATED = 16
 
 
+class Mendable(Exception):
+    """What the user of a command can mend; the message says in one line what it is, and where it helps, how."""
+
+
 class ServiceError(Exception):
     """A refusal with a status, a reason and words for the caller.
 
@@ -54,6 +58,12 @@ class ServiceError(Exception):
 
 class ServerStopping(ServiceError):
     """The server stops, and ends what would otherwise go on for long."""
+
+    code = Code.UNAVAILABLE
+
+
+class DatabaseUnavailable(ServiceError, Mendable):
+    """The database did not do its part; the same call may succeed later."""
 
     code = Code.UNAVAILABLE
 

@@ -5,8 +5,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from mesh.config import ConfigError, ServiceConfig, load
-from mesh.database import DatabaseUnavailable
+from mesh.errors import DatabaseUnavailable
 from mesh.logging import configure_logging
 
 S = TypeVar("S", bound=ServiceConfig)
@@ -78,30 +78,3 @@ def _watch_lifeline(stop: asyncio.Event) -> None:
     if not os.read(sys.stdin.fileno(), 1024):
         asyncio.get_running_loop().remove_reader(sys.stdin)  # a closed pipe stays readable
         stop.set()
-
-
-@asynccontextmanager
-async def working(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
-    """Do work that has no end beside what happens in the context; cancel it on leaving."""
-    task = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
-
-
-async def forever(work: Callable[[], Awaitable[None]], pause_seconds: float, wake: asyncio.Event) -> None:
-    """Do a piece of work again and again, after a pause or as soon as it is woken. What it raises is logged."""
-    while True:
-        try:
-            await work()
-        except Exception:  # noqa: BLE001 - a worker must outlive any one piece of its work
-            _log.exception("a worker failed, and goes on")
-        try:
-            async with asyncio.timeout(pause_seconds):
-                await wake.wait()
-        except TimeoutError:
-            continue
-        finally:
-            wake.clear()

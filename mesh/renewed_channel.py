@@ -8,9 +8,9 @@ from typing import Any, TypeAlias, cast
 import grpc
 import structlog
 
+from mesh.background import forever, working
 from mesh.config import ChannelConfig, ConfigError
 from mesh.file_changes import FileChanges
-from mesh.lifecycle import forever, working
 
 _LOOK_SECONDS = 5.0
 # A call lasts no longer than its access token; that is good for ten minutes.

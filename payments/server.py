@@ -8,19 +8,19 @@ from functools import partial
 from pathlib import Path
 
 from mesh.access.descriptors import own_contracts, read_methods
+from mesh.background import forever, working
 from mesh.channel import open_channel
 from mesh.config import ConfigError
 from mesh.database import Database
 from mesh.interceptors.peers import PeerInterceptor
 from mesh.interceptors.private_token import PrivateTokenInterceptor
 from mesh.interceptors.wrapping import Interceptor
-from mesh.lifecycle import forever
 from mesh.metrics import Metrics
-from mesh.migrations import require_current
 from mesh.private_tokens import PrivateTokenVerifier
 from mesh.published_keys import PublishedKeys
 from mesh.reflection import ReflectionHandler
 from mesh.renewed_channel import renewed_channel
+from mesh.schema import require_current
 from mesh.secret_files import read_private
 from mesh.server import Server, Service
 from mesh.signed_jwt import SigningKey
@@ -64,7 +64,7 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
     """
     async with AsyncExitStack() as stack:
         traces = await stack.enter_async_context(tracing(config.tracing, "payments"))
-        database = traces.database(config.database)
+        database = Database(config.database, traces.around_units())
         stack.callback(database.close)
         database.read_here(lambda connection: require_current(connection, "payments"))
         auth = await stack.enter_async_context(renewed_channel(config.auth, partial(open_channel, config.auth)))
@@ -94,15 +94,10 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
         await stack.enter_async_context(metrics.served())
         stack.push_async_callback(server.stop)
         await server.start()
-        looking = asyncio.create_task(forever(watches.look, _EVENTS_LOOK_SECONDS, asyncio.Event()))
-        stack.push_async_callback(_cancel, looking)
+        looking = forever(watches.look, _EVENTS_LOOK_SECONDS, asyncio.Event())
+        await stack.enter_async_context(working(looking))
         stack.callback(watches.stop)  # first: no other call lasts until its caller has had enough
         yield server
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _services(config: PaymentsConfig, database: Database, watches: Watches) -> list[Service]:

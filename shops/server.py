@@ -7,12 +7,13 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from mesh.access.descriptors import own_contracts, read_methods
+from mesh.background import forever, working
 from mesh.channel import open_channel
-from mesh.lifecycle import forever
+from mesh.database import Database
 from mesh.metrics import Metrics
-from mesh.migrations import require_current
 from mesh.reflection import ReflectionHandler
 from mesh.renewed_channel import renewed_channel
+from mesh.schema import require_current
 from mesh.secret_files import read_key
 from mesh.server import Server, Service
 from mesh.tracing.tracing import tracing
@@ -50,7 +51,7 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
     visibility = Visibility(token_key)
     async with AsyncExitStack() as stack:
         traces = await stack.enter_async_context(tracing(config.tracing, "shops"))
-        database = traces.database(config.database)
+        database = Database(config.database, traces.around_units())
         stack.callback(database.close)
         await database.read(partial(require_current, service="shops"))
         channel = await stack.enter_async_context(
@@ -85,17 +86,11 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
         await stack.enter_async_context(metrics.served())
         openings = partial(take_openings_on, database, opening, time.time)
         payments = partial(pay_pending_orders, database, pay_order, time.time)
-        workers = [
-            asyncio.create_task(forever(openings, config.review_poll_seconds, wake_opening)),
-            asyncio.create_task(forever(payments, _PENDING_ORDERS_LOOK_SECONDS, asyncio.Event())),
-        ]
-        stack.push_async_callback(_cancel, workers)
+        for work in (
+            forever(openings, config.review_poll_seconds, wake_opening),
+            forever(payments, _PENDING_ORDERS_LOOK_SECONDS, asyncio.Event()),
+        ):
+            await stack.enter_async_context(working(work))
         await server.start()
         stack.push_async_callback(server.stop)
         yield server
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -26,7 +26,7 @@ def pytest_configure() -> None:
         _STARTED_BY[thread] = threading.current_thread()
         start(thread)
 
-    threading.Thread.start = start_and_remember  # type: ignore[method-assign]
+    threading.Thread.start = start_and_remember  # type: ignore[assignment,method-assign]
 
 
 def pytest_collection_finish() -> None:

@@ -5,9 +5,8 @@ from typing import Any, TypeAlias
 
 import msgspec
 
-from authserver.client_authentication import ClientAuthentication, parse_authentication
+from authserver.client_authentication import CLIENT_CREDENTIALS, ClientAuthentication, parse_authentication
 from authserver.errors import InvalidClientMetadata
-from authserver.issue_token import CLIENT_CREDENTIALS
 from authserver.scopes import format_scope
 from authserver.store.clients import Client
 

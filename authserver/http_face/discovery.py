@@ -8,9 +8,8 @@ from importlib import resources
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 
-from authserver.client_authentication import AuthMethod
+from authserver.client_authentication import CLIENT_CREDENTIALS, AuthMethod
 from authserver.client_keys import ALGORITHMS
-from authserver.issue_token import CLIENT_CREDENTIALS
 from authserver.key_ring import KeyRing
 from mesh.access.descriptors import Method
 

@@ -17,7 +17,7 @@ from authserver.http_face.refusals import NO_STORE
 from authserver.registration_access import PREFIX
 from authserver.registrations import Registrations
 from authserver.store.clients import Client
-from mesh.access.decision import decide
+from mesh.access.decision import judge
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, Caller
 
@@ -128,7 +128,7 @@ class RegistrationEndpoints:
 
     async def _judged(self, token: str, method: str) -> Caller:
         caller = (await self._access_tokens.check(token)).token.caller
-        decide(self._methods[_SERVICE + method].rule, ALL_CLIENT_TYPES, caller)
+        judge(self._methods[_SERVICE + method].rule, ALL_CLIENT_TYPES, caller).enforce()
         return caller
 
     def _shown(self, client: Client, manager: _Manager) -> Response:

@@ -7,13 +7,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from authserver.authentication import Authenticator
+from authserver.client_authentication import CLIENT_CREDENTIALS
 from authserver.client_tokens import ClientTokens
 from authserver.errors import UnsupportedGrantType
 from authserver.exchange_token import TOKEN_EXCHANGE
 from authserver.http_face.bodies import read_form
 from authserver.http_face.credentials import client_credentials
 from authserver.http_face.refusals import NO_STORE, Refused, invalid_request
-from authserver.issue_token import CLIENT_CREDENTIALS, TOKEN_TYPE
+from authserver.issue_token import TOKEN_TYPE
 from authserver.scopes import format_scope
 from authserver.store.clients import Client
 

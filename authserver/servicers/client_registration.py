@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 
-from authserver.client_authentication import ClientAuthentication, parse_authentication
+from authserver.client_authentication import CLIENT_CREDENTIALS, ClientAuthentication, parse_authentication
 from authserver.client_secrets import Peppers
 from authserver.errors import InvalidClientMetadata
 from authserver.feed import Feed
-from authserver.issue_token import CLIENT_CREDENTIALS
 from authserver.registrations import Registrations
 from authserver.rotate_client_secret import rotate_client_secret
 from authserver.scopes import format_scope

@@ -1,9 +1,10 @@
 """`sekisho.auth.v1.TokenService`."""
 
 from authserver.authentication import Authenticator
+from authserver.client_authentication import CLIENT_CREDENTIALS
 from authserver.client_tokens import ClientTokens
 from authserver.errors import UnsupportedGrantType
-from authserver.issue_token import CLIENT_CREDENTIALS, TOKEN_TYPE
+from authserver.issue_token import TOKEN_TYPE
 from authserver.presented import presented
 from authserver.scopes import format_scope
 from authserver.store.clients import Client

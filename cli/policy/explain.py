@@ -132,12 +132,12 @@ def _facts(door: str, path: str, explanation: Explanation) -> dict[str, Any]:
         "message": refusal.message if refusal else None,
         "steps": [
             {
-                "step": step.name,
-                "verdict": step.verdict,
-                "says": step.says,
-                "places": [{"file": place.file, "line": place.line} for place in step.places],
+                "step": point.name,
+                "verdict": point.outcome,
+                "says": point.says,
+                "places": [{"file": place.file, "line": place.line} for place in point.places],
             }
-            for step in explanation.steps
+            for point in explanation.points
         ],
     }
 
@@ -146,7 +146,7 @@ def _show(door: str, path: str, explanation: Explanation) -> None:
     refusal = explanation.refusal
     verdict = f"refused: {refusal.code.name} {refusal.reason}" if refusal else "allowed"
     console.print(f"{path} at {door}: {verdict}", soft_wrap=True, markup=False)
-    for number, step in enumerate(explanation.steps, 1):
-        console.print(f"  {number}. {step.name}: {step.verdict}. {step.says}", soft_wrap=True, markup=False)
-        for place in step.places:
+    for number, point in enumerate(explanation.points, 1):
+        console.print(f"  {number}. {point.name}: {point.outcome}. {point.says}", soft_wrap=True, markup=False)
+        for place in point.places:
             console.print(f"     {place}", soft_wrap=True, markup=False)

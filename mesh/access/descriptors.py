@@ -10,12 +10,13 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet, MethodDescriptorPr
 from google.protobuf.unknown_fields import UnknownFieldSet
 
 from mesh.access.rules import ClientType, MethodRule
+from mesh.errors import Mendable
 from sekisho.access.v1 import access_pb2
 
 _PREFIX = "CLIENT_TYPE_"
 
 
-class PolicyError(Exception):
+class PolicyError(Mendable):
     """A contract says something about access that makes no sense; the message names the method."""
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextvars import ContextVar
 
-from mesh.access.decision import decide
+from mesh.access.decision import judge
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, Caller
 from mesh.call_record import Decision, current_call
@@ -45,7 +45,7 @@ class PrivateTokenInterceptor:
                 raise InvalidPrivateToken("exactly one authorization header with a private access token is needed")
             caller = await self._verifier.verify(token)
             call.name_client(caller)
-            decide(rule, ALL_CLIENT_TYPES, caller)
+            judge(rule, ALL_CLIENT_TYPES, caller).enforce()
             call.decision = Decision.ALLOWED
             _caller.set(caller)
             return await run(request, context)

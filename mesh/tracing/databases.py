@@ -1,51 +1,35 @@
-"""Databases whose units of work are part of the trace of the call that is being answered."""
+"""Units of work on databases as part of the trace of the call that is being answered."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 from opentelemetry.trace import SpanKind, StatusCode, Tracer, get_current_span
-from sqlalchemy import Connection
-
-from mesh.database import Database
-
-T = TypeVar("T")
 
 
-class TracedDatabase(Database):
-    """A database. The span of a unit of work has its time in the queue, and that of the commit, which units may share.
+class UnitSpans:
+    """Makes spans of units of work: of the time in the queue, too, and that of the commit, which units may share.
 
     Args:
-        url: See `Database`.
         tracer: Begins spans.
 
     """
 
-    def __init__(self, url: str, tracer: Tracer) -> None:
-        """See `Database`."""
-        super().__init__(url)
+    def __init__(self, tracer: Tracer) -> None:
+        """Remember the tracer."""
         self._tracer = tracer
 
-    async def run(self, work: Callable[[Connection], T]) -> T:
-        """See `Database`."""
-        with self._working(work):
-            return await super().run(work)
-
-    async def read(self, work: Callable[[Connection], T]) -> T:
-        """See `Database`."""
-        with self._working(work):
-            return await super().read(work)
-
     @contextmanager
-    def _working(self, work: Callable[..., Any]) -> Iterator[None]:
+    def around(self, system: str, work: Callable[..., Any]) -> Iterator[None]:
+        """Make a span as long as the context lasts, if the call is recorded. See `Database`."""
         if not get_current_span().is_recording():
             yield
             return
         function = work.func if isinstance(work, partial) else work
         name = f"{getattr(function, '__module__', '')}.{getattr(function, '__qualname__', '')}"
-        attributes = {"db.system.name": self.engine.name, "code.function.name": name}
-        span = self._tracer.start_span(f"{self.engine.name} unit of work", None, SpanKind.CLIENT, attributes)
+        attributes = {"db.system.name": system, "code.function.name": name}
+        span = self._tracer.start_span(f"{system} unit of work", None, SpanKind.CLIENT, attributes)
         try:
             yield
         except BaseException as error:

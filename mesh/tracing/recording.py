@@ -9,13 +9,12 @@ from opentelemetry.trace import Tracer
 
 from mesh.call_record import Observer
 from mesh.config import TracingConfig
-from mesh.database import Database
 from mesh.interceptors.wrapping import Interceptor
 from mesh.tracing.calls import TraceInterceptor, end_call
 from mesh.tracing.channels import TracedChannel
-from mesh.tracing.databases import TracedDatabase
+from mesh.tracing.databases import UnitSpans
 from mesh.tracing.export import exporting
-from mesh.tracing.tracing import Tracing
+from mesh.tracing.untraced import AroundUnit, Tracing
 
 
 class Recording(Tracing):
@@ -44,9 +43,9 @@ class Recording(Tracing):
         """See `Tracing`."""
         return cast("grpc.aio.Channel", TracedChannel(channel, self._tracer))
 
-    def database(self, url: str) -> Database:
+    def around_units(self) -> AroundUnit | None:
         """See `Tracing`."""
-        return TracedDatabase(url, self._tracer)
+        return UnitSpans(self._tracer).around
 
 
 @asynccontextmanager

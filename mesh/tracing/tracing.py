@@ -1,46 +1,10 @@
 """Whether a process traces, and what that changes: nothing, unless it is configured."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import grpc
-
-from mesh.call_record import Observer
 from mesh.config import TracingConfig
-from mesh.database import Database
-from mesh.interceptors.wrapping import Interceptor
-
-
-class Tracing:
-    """What a service is wired with. This one does not trace: everything is what it is without, and costs as much."""
-
-    def interceptors(self, *, trusting: bool) -> Sequence[Interceptor]:
-        """Return what begins the spans of calls, to be put before a server's own interceptors.
-
-        Args:
-            trusting: Whether the caller's word counts on whether a call is recorded. A stranger's must not: the share
-                alone counts then.
-
-        """
-        del trusting
-        return ()
-
-    def observers(self) -> Sequence[Observer]:
-        """Return what ends the spans of calls."""
-        return ()
-
-    def channel(self, channel: grpc.aio.Channel) -> grpc.aio.Channel:
-        """Return what opens the same calls, each in a span; nothing else is to be asked of it."""
-        return channel
-
-    def database(self, url: str) -> Database:
-        """Return a database, whose units of work are spans.
-
-        Raises:
-            ConfigError: See `Database`.
-
-        """
-        return Database(url)
+from mesh.tracing.untraced import Tracing
 
 
 @asynccontextmanager

@@ -18,7 +18,7 @@ from cli.configurations import Ports
 from cli.home import Home
 from cli.preparation import prepare
 from cli.supervisor import answer_of
-from gateway.config import GatewayConfig
+from gateway.config import REVOCATIONS, GatewayConfig
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig, TracingConfig, load
 from payments.config import PaymentsConfig
@@ -54,7 +54,7 @@ async def mesh(home: Home, endpoint: str) -> AsyncIterator[grpc.aio.Channel]:
         await stack.enter_async_context(gateway.server.running(msgspec.structs.replace(front, tracing=tracing)))
         config = ChannelConfig(target=addresses.gateway, ca=addresses.ca)
         channel = await stack.enter_async_context(open_channel(config))
-        await answer_of(channel, gateway.server.REVOCATIONS)  # from now on it keeps exchanges
+        await answer_of(channel, REVOCATIONS)  # from now on it keeps exchanges
         yield channel
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 import msgspec
 
-from gateway.server import REVOCATIONS
+from gateway.config import REVOCATIONS
 from mesh.channel import open_channel
 from mesh.config import ChannelConfig
 from sekisho.auth.v1 import token_service_pb2 as token_pb  # noqa: F401 - registers the messages that the log may name

@@ -5,7 +5,7 @@ import pytest
 from cryptography import x509
 
 from cli.home import Home
-from cli.main import main
+from cli.main import COMMANDS, load, main
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int | str | None:
@@ -80,6 +80,29 @@ def test_a_second_mesh_in_the_same_home_is_refused(
     assert capsys.readouterr().err == (
         f"sekisho: a mesh is up in {tmp_path} already; stop it, or choose another --home\n"
     )
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_of_each_what_its_own_help_begins_with(name: str) -> None:
+    first_paragraph = load(name).help.partition("\n\n")[0]
+    assert " ".join(first_paragraph.split()) == COMMANDS[name][1]
+
+
+@pytest.mark.parametrize("option", [[], ["--help"]])
+def test_the_commands_are_listed_without_being_loaded(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: list[str]
+) -> None:
+    monkeypatch.setattr("cli.main.load", None)
+    run(monkeypatch, *option)
+    listed = capsys.readouterr().out
+    assert all(f" {name} " in listed for name in COMMANDS)
+
+
+def test_a_command_that_is_almost_one_is_taken_for_none_and_the_right_one_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "clints") == 2
+    assert "Did you mean 'clients'?" in capsys.readouterr().err
 
 
 def test_an_unknown_command_is_a_mistake(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,9 +13,10 @@ import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gateway.narrowing import Restricted
+from gateway.config import RESTRICTIONS
 from gateway.restrictions_in_force import RestrictionsInForce
-from gateway.server import RESTRICTIONS, running
+from gateway.server import running
+from mesh.access.decision import Restricted, judge
 from mesh.access.rules import PUBLIC, Caller, ClientType, MethodRule
 from mesh.call_record import CallRecord, begin
 from mesh.config import ConfigError
@@ -64,11 +65,10 @@ def link(file: Path, content: str) -> None:
 
 
 def refused(restrictions: RestrictionsInForce) -> bool:
-    try:
-        restrictions.at("public").judge("/a.Pay/Pay", SHOP)
-    except Restricted:
-        return True
-    return False
+    door = restrictions.at("public")
+    verdict = judge(RULES["/a.Pay/Pay"], DOORS["public"], SHOP, door.on("/a.Pay/Pay"))
+    door.count(verdict)
+    return isinstance(verdict.refusal, Restricted)
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ from typing import IO
 
 import pytest
 
-from mesh.lifecycle import forever, working
+from mesh.background import forever, working
 
 PATIENCE_SECONDS = 60.0
 SERVICE = """

@@ -1,13 +1,16 @@
 import sys
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 
 import pytest
+from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, text
 
 from mesh.config import ConfigError
 from mesh.database import Database, DatabaseUnavailable
-from mesh.migrations import require_current, upgrade
+from mesh.migrations import upgrade
+from mesh.schema import require_current
 
 SERVICE = "service_with_migrations"
 MIGRATION = """
@@ -110,5 +113,8 @@ def test_a_newer_database_is_not_upgraded(database: Database) -> None:
 
 @pytest.mark.parametrize("service", ["authserver", "payments", "shops"])
 def test_each_service_has_migrations_that_run(database: Database, service: str) -> None:
-    assert database.run_here(lambda connection: upgrade(connection, service))
+    ran = database.run_here(lambda connection: upgrade(connection, service))
+    folder = str(resources.files(service) / "migrations")
+    known_to_alembic = ScriptDirectory(folder, version_locations=[folder]).walk_revisions()
+    assert ran[::-1] == [script.revision for script in known_to_alembic]
     database.read_here(lambda connection: require_current(connection, service))

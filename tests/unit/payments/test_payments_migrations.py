@@ -7,7 +7,8 @@ from sqlalchemy import Connection, text
 
 from mesh.config import ConfigError
 from mesh.database import Database
-from mesh.migrations import require_current, upgrade
+from mesh.migrations import upgrade
+from mesh.schema import require_current
 from payments.store.events import count_events, list_events
 from payments.store.payments import get_payment
 from tests.databases import upgrade_to

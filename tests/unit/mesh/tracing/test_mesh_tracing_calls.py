@@ -12,6 +12,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Status
 from sqlalchemy import Connection, text
 
 from mesh.config import TracingConfig
+from mesh.database import Database
 from mesh.errors import Code, ServiceError
 from mesh.reflection import ReflectionHandler
 from mesh.server import Server
@@ -217,7 +218,7 @@ async def test_units_of_work_on_the_database_are_spans_in_the_call(certificates:
         collecting() as collector,
         tracing(TracingConfig(endpoint=collector.endpoint, sample_ratio=1.0), "test") as traces,
     ):
-        database = traces.database(f"sqlite:///{tmp_path}/traced.db")
+        database = Database(f"sqlite:///{tmp_path}/traced.db", traces.around_units())
         await database.read(use)  # in no call
 
         async def work(request: bytes, _: object) -> bytes:

@@ -6,18 +6,11 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from mesh.access.rules import Caller
-from mesh.errors import Code, ServiceError
 
 # Of the restrictions that refuse one call, this many are named at most.
 MOST_NAMED = 8
 # Separated by spaces: lists would take three times as long to hand from process to process, and calls wait for that.
 Names: TypeAlias = str
-
-
-class Restricted(ServiceError):
-    """The operator of the gateway restricts the method for now: for this caller, or for all."""
-
-    code = Code.PERMISSION_DENIED
 
 
 @dataclass(frozen=True, slots=True)
