@@ -4,8 +4,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, event
 
-from mesh.database import Database
-from mesh.migrations import upgrade
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 
 _READS = ("SELECT", "PRAGMA", "BEGIN", "SAVEPOINT", "RELEASE")
 _done: dict[tuple[str, str], list[tuple[str, Any]]] = {}

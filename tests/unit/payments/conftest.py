@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from mesh.database import Database
+from mesh.storage.database import Database
 from tests.migrated import migrate
 from tests.unit.payments.payments_world import World
 

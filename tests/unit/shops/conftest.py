@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from mesh.database import Database
+from mesh.storage.database import Database
 from tests.migrated import migrate
 from tests.unit.shops.fake_gateway import FakeGateway, issue_certificates
 from tests.unit.shops.marketplace import Marketplace, marketplace_on, running_gateway

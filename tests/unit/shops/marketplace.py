@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from mesh.channel import open_channel
-from mesh.database import Database
+from mesh.channels.channel import open_channel
+from mesh.storage.database import Database
 from shops.backoff import Backoff
 from shops.catalog import create_product
 from shops.credentials import Credentials
