@@ -1,7 +1,8 @@
 """What tests of the use cases act in: a database with a partner and a wallet, at one fixed time."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import pytest
@@ -114,9 +115,14 @@ class World:
             }
         )
 
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Assert that nothing changes while the context lasts."""
+        before = self.everything()
+        yield
+        assert self.everything() == before
+
     def assert_refused(self, error: type[ServiceError], work: Callable[[], object]) -> None:
         """Assert that the work is refused, and changes nothing."""
-        before = self.everything()
-        with pytest.raises(error):
+        with self.unchanged(), pytest.raises(error):
             work()
-        assert self.everything() == before
