@@ -7,15 +7,15 @@ from gateway.errors import MalformedAuthorization
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import Exchanged
 from gateway.limits import Call, Stranger
-from gateway.policy import Route
 from gateway.restrictions_in_force import RestrictionsAtDoor
 from mesh.access.decision import Verdict, judge, judge_caller, judge_method
 from mesh.access.descriptors import Method
 from mesh.access.narrowing import Narrowings
 from mesh.access.rules import Caller, ClientType
-from mesh.call_record import Decision, Metadata, current_call
+from mesh.calls.call_record import Decision, Metadata, current_call
+from mesh.calls.metadata import AUTHORIZATION, bearer_token
 from mesh.crash_points import crash_point
-from mesh.metadata import AUTHORIZATION, bearer_token
+from policy.routes import Route
 
 _ALLOWED, _REFUSED = Decision.ALLOWED, Decision.REFUSED  # to look a member up in its class takes as long as a call
 # Where what is unknown leads: a method without a rule, which no verdict lets through.

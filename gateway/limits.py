@@ -3,11 +3,11 @@
 import enum
 from collections.abc import Callable, Mapping
 
-from gateway.config import LimitsConfig, RateConfig
 from gateway.errors import ConcurrencyLimitExceeded, RateLimitExceeded
-from gateway.policy import Route, check_limits
 from mesh.access.rules import Caller
 from mesh.throttle import Throttle
+from policy.routes import Route, check_limits
+from policy.sources.gateway_config import LimitsConfig, RateConfig
 
 
 class Stranger(enum.Enum):

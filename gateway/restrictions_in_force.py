@@ -10,14 +10,14 @@ from pathlib import Path
 
 import structlog
 
-from gateway.restriction_reader import read_apart
 from mesh.access.decision import Verdict
 from mesh.access.narrowing import Narrowings, Restrictions
 from mesh.access.rules import ClientType, MethodRule
 from mesh.background import forever, working
-from mesh.call_record import current_call
+from mesh.calls.call_record import current_call
 from mesh.config import ConfigError
 from mesh.file_changes import FileChanges
+from policy.sources.restriction_reader import read_apart
 
 _LOOK_SECONDS = 1.0
 

@@ -8,15 +8,15 @@ from functools import partial
 
 from mesh.access.descriptors import own_contracts, read_methods
 from mesh.background import forever, working
-from mesh.channel import open_channel
-from mesh.database import Database
-from mesh.metrics import Metrics
-from mesh.reflection import ReflectionHandler
-from mesh.renewed_channel import renewed_channel
-from mesh.schema import require_current
-from mesh.secret_files import read_key
-from mesh.server import Server, Service
-from mesh.tracing.tracing import tracing
+from mesh.channels.channel import open_channel
+from mesh.channels.renewed_channel import renewed_channel
+from mesh.security.secret_files import read_key
+from mesh.serving.reflection import ReflectionHandler
+from mesh.serving.server import Server, Service
+from mesh.storage.database import Database
+from mesh.storage.schema import require_current
+from mesh.telemetry.metrics import Metrics
+from mesh.telemetry.tracing.tracing import tracing
 from sekisho.shops.v1 import catalog_service_pb2_grpc, order_service_pb2_grpc, shop_service_pb2_grpc
 from shops.backoff import Backoff
 from shops.config import ShopsConfig

@@ -11,16 +11,16 @@ from jwt import PyJWTError, decode_complete
 from authserver.access_tokens import AccessToken, TokenRejected
 from authserver.config import AuthServerConfig
 from authserver.installation import read_installation
-from authserver.key_ring import KeyRing
-from authserver.store.keys import list_keys
-from cli.beside import opened, settings_of
+from authserver.keys.ring import KeyRing
+from authserver.keys.store import list_keys
+from cli.authserver.beside import opened, settings_of
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.policy.sources import ConfigOption, ListenerOption, SetOption, chosen, doors_of, method_path
-from gateway.explanation import Explanation, explain
 from mesh.access.rules import Caller, ClientType
 from mesh.config import ConfigError
-from mesh.private_tokens import TYP, caller_of
+from mesh.security.private_tokens import TYP, caller_of
+from policy.explanation import Explanation, explain
 
 ScopeOption = Annotated[list[str] | None, typer.Option("--scope", help="A scope of the token; as often as needed.")]
 

@@ -12,12 +12,12 @@ from rich.table import Table
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.policy.sources import ConfigOption, ListenerOption, SetOption, chosen, doors_of
-from gateway.judgement import Policy
-from gateway.policy_changes import terms
-from gateway.restrictions import Mode, Restriction
 from mesh.access.descriptors import service_of
 from mesh.access.rules import ClientType
 from mesh.config import ConfigError
+from policy.changes import terms
+from policy.policy import Policy
+from policy.sources.restrictions import Mode, Restriction
 
 _Row: TypeAlias = dict[str, Any]
 

@@ -6,10 +6,10 @@ from contextvars import ContextVar
 from mesh.access.decision import judge
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, Caller
-from mesh.call_record import Decision, current_call
-from mesh.interceptors.wrapping import Context, Handler, Run, wrap
-from mesh.metadata import bearer_token
-from mesh.private_tokens import InvalidPrivateToken, PrivateTokenVerifier
+from mesh.calls.call_record import Decision, current_call
+from mesh.calls.metadata import bearer_token
+from mesh.calls.wrapping import Context, Handler, Run, wrap
+from mesh.security.private_tokens import InvalidPrivateToken, PrivateTokenVerifier
 
 _caller: ContextVar[Caller] = ContextVar("caller")
 

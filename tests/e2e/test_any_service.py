@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.configurations import HOST, reserved_port
+from cli.local.configurations import HOST, reserved_port
 from tests.go import grpcurl_folder
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "any-service.md"

@@ -8,8 +8,8 @@ import uuid
 import grpc
 import pytest
 
-from cli import backstage
-from mesh import signed_jwt, tls
+from cli.demo import backstage
+from mesh.security import signed_jwt, tls
 from sekisho.auth.v1 import client_registration_service_pb2 as registration_pb
 from sekisho.auth.v1 import exchange_service_pb2 as exchange_pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc as exchange_grpc

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from cli.configurations import HOST, reserved_port
-from mesh import pki
-from mesh.access.descriptor_sets import read_descriptor_set
+from cli.local.configurations import HOST, reserved_port
 from mesh.access.descriptors import read_methods
-from mesh.tls import dns_name
+from mesh.security import pki
+from mesh.security.tls import dns_name
+from policy.sources.descriptor_sets import read_descriptor_set
 from tests.go import CACHE, build, go_command
 from tests.mesh import Mesh
 from tests.services import Services

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from gateway.server import running
-from mesh.error_info import read_error_info
+from mesh.calls.error_info import read_error_info
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, FakeBackend, issue_certificates, started
 from tests.unit.gateway.front import (

@@ -12,9 +12,9 @@ import pytest
 from google.rpc.error_details_pb2 import RetryInfo
 from google.rpc.status_pb2 import Status as RichStatus
 
-from gateway.config import LimitsConfig, RateConfig
 from mesh.access.rules import ClientType
-from mesh.error_info import DETAILS_KEY, read_error_info
+from mesh.calls.error_info import DETAILS_KEY, read_error_info
+from policy.sources.gateway_config import LimitsConfig, RateConfig
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import issue_certificates
 from tests.unit.gateway.front import (

@@ -7,8 +7,8 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cli.configurations import HOST, reserved_port
-from cli.rates import Sample, samples
+from cli.local.configurations import HOST, reserved_port
+from cli.local.rates import Sample, samples
 from tests.unit.gateway.fake_services import issue_certificates
 from tests.unit.gateway.front import PARTNER_METHOD, Front, Status, failure, gateway_front
 

@@ -15,10 +15,10 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status as RichStatus
 
 from gateway.server import running
-from mesh import pki
 from mesh.access.rules import ClientType
+from mesh.calls.error_info import DETAILS_KEY
 from mesh.config import ConfigError
-from mesh.error_info import DETAILS_KEY
+from mesh.security import pki
 from tests.logs import captured
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import (

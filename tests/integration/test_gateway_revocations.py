@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
 from gateway.server import running
-from mesh.error_info import read_error_info
+from mesh.calls.error_info import read_error_info
 from tests.tcp_proxy import TcpProxy, proxied
 from tests.unit.gateway.fake_services import FakeAuthServer, Reply, Request, issue_certificates, partner_reply, started
 from tests.unit.gateway.front import PARTNER_METHOD, TOKEN, Front, Status, gateway_config, listener, outcome

@@ -16,7 +16,7 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status as RichStatus
 
 from mesh.access.descriptors import Method
-from mesh.error_info import DETAILS_KEY, read_error_info
+from mesh.calls.error_info import DETAILS_KEY, read_error_info
 from tests.logs import captured
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import changed, issue_certificates, private_token

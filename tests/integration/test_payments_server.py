@@ -12,13 +12,13 @@ import grpc
 import jwt
 import pytest
 
-from mesh import tls
 from mesh.access.rules import Caller
-from mesh.channel import open_channel
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig, ConfigError
-from mesh.database import Database
-from mesh.migrations import upgrade
-from mesh.signed_jwt import SigningKey, public_keys, verify
+from mesh.security import tls
+from mesh.security.signed_jwt import SigningKey, public_keys, verify
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 from payments.config import PaymentsConfig
 from payments.server import running
 from sekisho.payments.v1 import (
@@ -456,7 +456,7 @@ def test_a_caller_without_a_certificate_does_not_get_a_connection(folder: Path, 
 def test_the_channel_to_the_auth_server_keeps_up_with_a_new_ca_and_a_renewed_certificate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.renewed_channel._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("mesh.channels.renewed_channel._LOOK_SECONDS", 0.05)
     create_files(tmp_path)
     database = Database(f"sqlite:///{tmp_path}/payments.db")
     database.run_here(lambda connection: upgrade(connection, "payments"))

@@ -16,10 +16,10 @@ from google.rpc.status_pb2 import Status
 from sqlalchemy import insert, update
 
 import payments.server
-from mesh import tls
-from mesh.database import Database
-from mesh.error_info import DETAILS_KEY
-from mesh.migrations import upgrade
+from mesh.calls.error_info import DETAILS_KEY
+from mesh.security import tls
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 from payments.payment_states import Payment
 from payments.servicers.watches import Watches
 from payments.store.tables import partners, payment_events

@@ -21,9 +21,9 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mesh.config import ConfigError, ServerConfig
-from mesh.database import Database
-from mesh.migrations import upgrade
-from mesh.secret_files import create_key, write_private
+from mesh.security.secret_files import create_key, write_private
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 from sekisho.payments.v1.money_pb2 import Money
 from sekisho.shops.v1 import (
     catalog_service_pb2,
@@ -575,7 +575,7 @@ def test_the_service_starts_while_the_gateway_is_down_and_a_restart_loses_nothin
 def test_a_gateway_with_a_certificate_by_a_new_ca_is_trusted_without_a_restart(
     loop: LoopThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.renewed_channel._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("mesh.channels.renewed_channel._LOOK_SECONDS", 0.05)
     issue_certificates(tmp_path)
     gateway = FakeGateway(tmp_path)
     loop.run(gateway.start())
@@ -630,10 +630,10 @@ def test_the_marketplace_knows_nothing_of_private_tokens_and_of_the_payment_comp
     program = "import sys, shops.__main__, shops.server; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     forbidden = {
-        "mesh.private_tokens",
+        "mesh.security.private_tokens",
         "mesh.interceptors.private_token",
-        "mesh.signed_jwt",
-        "mesh.published_keys",
+        "mesh.security.signed_jwt",
+        "mesh.security.published_keys",
         "jwt",
         "gateway",
         "authserver",

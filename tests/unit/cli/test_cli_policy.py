@@ -14,21 +14,21 @@ from grpc_tools import protoc
 from authserver.access_tokens import NEW, AccessToken
 from authserver.config import AuthServerConfig
 from authserver.installation import read_installation
-from authserver.key_ring import KeyRing
-from authserver.rotate_keys import KeyKeeper, paces, prepare_keys
-from authserver.store.keys import list_keys
-from cli.beside import opened
-from cli.configurations import Ports
+from authserver.keys.ring import KeyRing
+from authserver.keys.rotation import KeyKeeper, paces, prepare_keys
+from authserver.keys.store import list_keys
+from cli.authserver.beside import opened
 from cli.home import Home
+from cli.local.configurations import Ports
+from cli.local.preparation import prepare
 from cli.policy.revisions import checked_out
-from cli.preparation import prepare
-from gateway.expectations import ALLOWED
-from gateway.judgement import read_policy
-from gateway.policy_changes import terms
-from mesh import signed_jwt
 from mesh.access.rules import Caller, ClientType
 from mesh.config import ConfigError, load
-from mesh.private_tokens import TYP, claims_of
+from mesh.security import signed_jwt
+from mesh.security.private_tokens import TYP, claims_of
+from policy.changes import terms
+from policy.expectations import ALLOWED
+from policy.policy import read_policy
 from tests.unit.cli.policy_world import AUDIT, FORGET, OPEN, RATES, RIVAL, SHOW, SHUT, Command, World, compiled
 
 CAPTURE = "/sekisho.payments.v1.PaymentService/CapturePayment"

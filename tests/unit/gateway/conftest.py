@@ -8,7 +8,7 @@ import pytest
 
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache
-from mesh.channel import open_channel
+from mesh.channels.channel import open_channel
 from tests.unit.gateway.fake_services import FakeAuthServer, issue_certificates, started
 
 

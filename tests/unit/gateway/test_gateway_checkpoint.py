@@ -4,16 +4,16 @@ import grpc
 import pytest
 
 from gateway.checkpoint import Checkpoint
-from gateway.config import LimitsConfig
 from gateway.errors import AuthServerUnavailable, InvalidToken, MalformedAuthorization
 from gateway.exchange_cache import Exchanged
 from gateway.limits import Call, Limits, Room
-from gateway.policy import Route
 from mesh.access.decision import ClientTypeNotAllowed, InsufficientScope, MethodNotFound, MissingToken
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, PUBLIC, Caller, ClientType, MethodRule
-from mesh.call_record import CallRecord, Decision, Metadata, begin, current_call
+from mesh.calls.call_record import CallRecord, Decision, Metadata, begin, current_call
 from mesh.errors import ServiceError
+from policy.routes import Route
+from policy.sources.gateway_config import LimitsConfig
 from tests.unit.gateway.conftest import World
 from tests.unit.gateway.fake_services import changed, private_token
 

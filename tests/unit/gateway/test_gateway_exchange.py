@@ -10,7 +10,7 @@ from gateway.errors import AudienceUnknown, AuthServerUnavailable, InvalidToken
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache, Exchanged, Revocation, Subject
 from mesh.access.rules import Caller, ClientType
-from mesh.channel import open_channel
+from mesh.channels.channel import open_channel
 from mesh.errors import ServiceError
 from tests.unit.gateway.conftest import World, world_of
 from tests.unit.gateway.fake_services import Reply, Request, partner_reply, private_token

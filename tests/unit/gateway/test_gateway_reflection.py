@@ -12,8 +12,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from mesh.access.descriptors import client_type_number, own_contracts, read_methods
 from mesh.access.rules import ClientType
-from mesh.infrastructure import HEALTH_SERVICE, REFLECTION_SERVICES
-from mesh.reflection import REFLECTION_METHODS
+from mesh.calls.infrastructure import HEALTH_SERVICE, REFLECTION_SERVICES
+from mesh.serving.reflection import REFLECTION_METHODS
 from tests.unit.gateway.fake_services import changed
 from tests.unit.gateway.front import PATIENCE_SECONDS, Front, Status, gateway_front, listener, outcome
 

@@ -13,13 +13,13 @@ import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gateway.config import RESTRICTIONS
 from gateway.restrictions_in_force import RestrictionsInForce
 from gateway.server import running
 from mesh.access.decision import Restricted, judge
 from mesh.access.rules import PUBLIC, Caller, ClientType, MethodRule
-from mesh.call_record import CallRecord, begin
+from mesh.calls.call_record import CallRecord, begin
 from mesh.config import ConfigError
+from policy.sources.gateway_config import RESTRICTIONS
 from tests.unit.gateway.fake_services import FakeAuthServer, FakeBackend
 from tests.unit.gateway.front import (
     PARTNER_METHOD,

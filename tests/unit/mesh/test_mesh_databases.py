@@ -23,9 +23,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import IntegrityError
 
-from mesh.database import Database, DatabaseUnavailable
-from mesh.idempotency import IdempotencyTable
-from mesh.statements import DriverStatement
+from mesh.storage.database import Database, DatabaseUnavailable
+from mesh.storage.idempotency import IdempotencyTable
+from mesh.storage.statements import DriverStatement
 
 METADATA = MetaData()
 NUMBERS = Table("numbers", METADATA, Column("name", String(20), primary_key=True), Column("value", Integer))

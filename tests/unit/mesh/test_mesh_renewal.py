@@ -12,12 +12,12 @@ from typing import Any
 import grpc
 import pytest
 
-from mesh import pki
-from mesh.channel import open_channel
+from mesh.channels.channel import open_channel
+from mesh.channels.renewed_channel import renewed_channel
 from mesh.config import ChannelConfig
-from mesh.renewed_channel import renewed_channel
-from mesh.server import Server
-from mesh.tls import dns_name
+from mesh.security import pki
+from mesh.security.tls import dns_name
+from mesh.serving.server import Server
 from tests.unit.mesh.echo_servers import ECHO, UNARY, echo_server, server_config, started, unary
 
 PATIENCE_SECONDS = 60.0
@@ -27,7 +27,7 @@ Lines = list[MutableMapping[str, Any]]
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mesh.renewed_channel._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("mesh.channels.renewed_channel._LOOK_SECONDS", 0.05)
 
 
 @pytest.fixture

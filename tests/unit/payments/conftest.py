@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from mesh.database import Database
-from mesh.migrations import upgrade
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 from tests.unit.payments.payments_world import World
 
 

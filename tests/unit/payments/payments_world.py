@@ -7,9 +7,9 @@ from typing import TypeVar
 import pytest
 from sqlalchemy import Connection, select
 
-from mesh.database import Database
 from mesh.errors import ServiceError
 from mesh.ids import new_id
+from mesh.storage.database import Database
 from payments.applications import Merchant, submit_application
 from payments.cancel_payment import cancel_payment
 from payments.capture_payment import capture_payment

@@ -19,11 +19,11 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, text
 
-from mesh.database import Database
 from mesh.errors import ServiceError
-from mesh.idempotency import RequestIdReused
 from mesh.ids import new_id
-from mesh.migrations import upgrade
+from mesh.storage.database import Database
+from mesh.storage.idempotency import RequestIdReused
+from mesh.storage.migrations import upgrade
 from payments.cancel_payment import cancel_payment
 from payments.capture_payment import capture_payment
 from payments.create_payment import NewPayment, create_payment

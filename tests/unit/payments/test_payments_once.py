@@ -4,8 +4,8 @@ import pytest
 from sqlalchemy import Connection
 
 from mesh.errors import ServiceError
-from mesh.idempotency import RequestIdReused
 from mesh.ids import new_id
+from mesh.storage.idempotency import RequestIdReused
 from payments.errors import WalletNotFound
 from payments.servicers.messages import wallet_message
 from payments.servicers.once import once

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mesh.database import Database
-from mesh.migrations import upgrade
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 from tests.unit.shops.fake_gateway import FakeGateway, issue_certificates
 from tests.unit.shops.marketplace import Marketplace, marketplace_on, running_gateway
 

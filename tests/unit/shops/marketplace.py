@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from mesh.channel import open_channel
-from mesh.database import Database
-from mesh.migrations import upgrade
+from mesh.channels.channel import open_channel
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 from shops.backoff import Backoff
 from shops.catalog import create_product
 from shops.credentials import Credentials

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from mesh import request_id
+from mesh.calls import request_id
 from sekisho.payments.v1 import partner_application_service_pb2 as service
 from shops.credentials import Credentials
 from shops.errors import GatewayError

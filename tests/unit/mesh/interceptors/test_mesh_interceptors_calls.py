@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 import pytest
 
-from mesh import request_id
-from mesh.error_info import read_error_info
+from mesh.calls import request_id
+from mesh.calls.error_info import read_error_info
 from mesh.errors import Code, ServiceError
 from mesh.interceptors.calls import CallInterceptor
 from mesh.interceptors.peers import PeerInterceptor

@@ -8,7 +8,7 @@ import pytest
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from mesh.error_info import DETAILS_KEY, read_error_info
+from mesh.calls.error_info import DETAILS_KEY, read_error_info
 from mesh.errors import Code, InvalidRequest, ServiceError
 from tests.unit.mesh.echo_servers import ECHO, UNARY, echo, echoing, failure, unary
 

@@ -9,9 +9,9 @@ from google.protobuf.wrappers_pb2 import StringValue
 from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
 
-from mesh.error_info import DETAILS_KEY, read_error_info
+from mesh.calls.error_info import DETAILS_KEY, read_error_info
+from mesh.calls.wrapping import wrap
 from mesh.errors import Code, ServiceError
-from mesh.interceptors.wrapping import wrap
 from tests.unit.mesh.echo_servers import UNARY, echoing, failure
 
 GOOD, TORN = StringValue(value="hello").SerializeToString(), b"\x0a\x07hello"

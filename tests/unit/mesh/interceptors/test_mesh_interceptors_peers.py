@@ -5,8 +5,8 @@ from pathlib import Path
 import grpc
 import pytest
 
+from mesh.calls.error_info import read_error_info
 from mesh.config import ConfigError
-from mesh.error_info import read_error_info
 from mesh.interceptors.peers import ANY_WORKLOAD, PeerInterceptor
 from tests.unit.mesh.echo_servers import ECHO, calling, echo, echo_server, server_config, started
 

@@ -7,10 +7,10 @@ import pytest
 
 from mesh.access.descriptors import Method
 from mesh.access.rules import PUBLIC, Caller, ClientType, MethodRule
-from mesh.error_info import read_error_info
+from mesh.calls.error_info import read_error_info
 from mesh.interceptors.private_token import PrivateTokenInterceptor, current_caller
-from mesh.private_tokens import TYP, Keys, PrivateTokenVerifier, claims_of
-from mesh.signed_jwt import SigningKey, create_pem, public_keys, sign
+from mesh.security.private_tokens import TYP, Keys, PrivateTokenVerifier, claims_of
+from mesh.security.signed_jwt import SigningKey, create_pem, public_keys, sign
 from tests.unit.mesh.echo_servers import ECHO, echo, echoing, failure
 
 KEY = SigningKey.from_pem(create_pem())
