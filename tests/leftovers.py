@@ -6,7 +6,7 @@ import gc
 import inspect
 import threading
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -65,10 +65,27 @@ def nothing_left_behind() -> Iterator[None]:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
-    """Have a test fail if tasks that it started go on after it."""
-    if inspect.iscoroutinefunction(pyfuncitem.obj):
-        pyfuncitem.obj = _ending_its_tasks(pyfuncitem.obj)
+def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) -> None:
+    """Have each test that is a coroutine be looked after by `no_task_left_behind`, which not all tests can use."""
+    test = obj.hypothesis.inner_test if hasattr(obj, "hypothesis") else obj
+    if inspect.iscoroutinefunction(test) and collector.istestfunction(obj, name):
+        pytest.mark.usefixtures("no_task_left_behind")(obj)
+
+
+@pytest.fixture
+async def no_task_left_behind() -> AsyncIterator[None]:
+    """Fail a test if tasks that it or its own fixtures started go on after them."""
+    before = _tasks()
+    yield
+    if left := _tasks() - before:  # cancelled ones may need a moment
+        _, left = await asyncio.wait(left, timeout=_PATIENCE_SECONDS)
+    assert not left, f"the test left tasks behind: {left}"
+
+
+def _tasks() -> set[asyncio.Task[Any]]:
+    """Return all tasks but this one, and the one in which the plugin waits for it."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    return {task for task in tasks if getattr(task.get_coro(), "__name__", "") != "_call_in_runner_task"}
 
 
 def _threads_since(before: set[threading.Thread]) -> list[threading.Thread]:
@@ -79,15 +96,3 @@ def _threads_since(before: set[threading.Thread]) -> list[threading.Thread]:
     others = before - {threading.main_thread()}
     new = [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
     return [thread for thread in new if _STARTED_BY.get(thread) not in others]
-
-
-def _ending_its_tasks(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
-    @functools.wraps(test)
-    async def watched(*args: Any, **kwargs: Any) -> None:
-        before = asyncio.all_tasks()
-        await test(*args, **kwargs)
-        if left := asyncio.all_tasks() - before:  # cancelled ones may need a moment
-            _, left = await asyncio.wait(left, timeout=_PATIENCE_SECONDS)
-        assert not left, f"the test left tasks behind: {left}"
-
-    return watched
