@@ -31,8 +31,8 @@ from payments.servicers.partner_applications import PartnerApplicationServiceSer
 from payments.servicers.partner_reviews import PartnerReviewServiceServicer
 from payments.servicers.payments import PaymentServiceServicer
 from payments.servicers.wallets import WalletServiceServicer
-from payments.servicers.watches import Watches
 from payments.software_statements import StatementSigner
+from payments.watches import Watches
 from sekisho.payments.v1 import (
     ledger_service_pb2_grpc,
     partner_application_service_pb2_grpc,
