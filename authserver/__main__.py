@@ -4,7 +4,7 @@ import sys
 
 from authserver.config import AuthServerConfig
 from authserver.server import running
-from mesh.lifecycle import run_service
+from mesh.serving.lifecycle import run_service
 
 if __name__ == "__main__":
     sys.exit(run_service("authserver", AuthServerConfig, running, sys.argv[1:]))

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from authserver.audit_heads import ExportedHead
-from authserver.check_audit import KEPT_UNTIL, RESTORED
-from authserver.store.audit import last_line_until, read_audit_head
-from authserver.store.blocks import raise_all_epochs
-from authserver.store.feed import Kind, News
-from authserver.trail import Trail
+from authserver.audit.check import KEPT_UNTIL, RESTORED
+from authserver.audit.heads import ExportedHead
+from authserver.audit.store import last_line_until, read_audit_head
+from authserver.audit.trail import Trail
+from authserver.clients.store.blocks import raise_all_epochs
+from authserver.revocation.store import Kind, News
 
 _ANY_TIME = 2**62
 

@@ -3,12 +3,12 @@
 import time
 from dataclasses import dataclass
 
-from authserver.client_secrets import Peppers
+from authserver.audit.trail import Trail
+from authserver.clients.secrets import Peppers
 from authserver.config import AuthServerConfig
-from authserver.key_encryption import KeyEncryption
-from authserver.trail import Trail
+from authserver.keys.encryption import KeyEncryption
 from mesh.config import ConfigError
-from mesh.secret_files import read_key
+from mesh.security.secret_files import read_key
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,48 +7,48 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from authserver.audit_heads import HeadFile
-from authserver.authentication import Authenticator, Judge
-from authserver.client_cache import ClientCache
-from authserver.client_tokens import ClientTokens
+from authserver.audit.heads import HeadFile
+from authserver.clients.authentication import Authenticator, Judge
+from authserver.clients.cache import ClientCache
+from authserver.clients.refusals import Refusals
+from authserver.clients.registrations import Registrations
+from authserver.clients.secret_uses import SecretUses
+from authserver.clients.software_statements import StatementIssuer
 from authserver.config import AuthServerConfig, HttpConfig, StatementIssuerConfig
-from authserver.exchange_token import AccessTokens, TokenExchange
-from authserver.feed import Feed
-from authserver.http_face.app import application
-from authserver.http_face.discovery import DiscoveryEndpoints
-from authserver.http_face.registration import RegistrationEndpoints
-from authserver.http_face.tls import tls_context
-from authserver.http_face.tokens import TokenEndpoints
+from authserver.http.app import application
+from authserver.http.discovery import DiscoveryEndpoints
+from authserver.http.registration import RegistrationEndpoints
+from authserver.http.tls import tls_context
+from authserver.http.tokens import TokenEndpoints
 from authserver.installation import Installation, read_installation
-from authserver.key_ring import KeyRing
-from authserver.refusals import Refusals
-from authserver.registrations import Registrations
-from authserver.rotate_keys import KeyKeeper, paces, prepare_keys
-from authserver.secret_uses import SecretUses
+from authserver.keys.ring import KeyRing
+from authserver.keys.rotation import KeyKeeper, paces, prepare_keys
+from authserver.revocation.feed import Feed
 from authserver.servicers.client_registration import ClientRegistrationServiceServicer
 from authserver.servicers.exchange import ExchangeServiceServicer
 from authserver.servicers.keys import KeyServiceServicer
 from authserver.servicers.partner_access import PartnerAccessServiceServicer
 from authserver.servicers.revocations import RevocationServiceServicer
 from authserver.servicers.tokens import TokenServiceServicer
-from authserver.software_statements import StatementIssuer
+from authserver.tokens.client_tokens import ClientTokens
+from authserver.tokens.exchange import AccessTokens, TokenExchange
 from authserver.workers import keep_account, keep_keys_in_time, keep_tidy
 from mesh.access.descriptors import Method, own_contracts, read_methods
+from mesh.background import working
 from mesh.config import ConfigError
-from mesh.database import Database
 from mesh.http_server import HttpServer
 from mesh.interceptors.peers import ANY_WORKLOAD, PeerInterceptor
 from mesh.interceptors.private_token import PrivateTokenInterceptor
-from mesh.lifecycle import working
-from mesh.metrics import Metrics
-from mesh.private_tokens import PrivateTokenVerifier
-from mesh.reflection import ReflectionHandler
-from mesh.schema import require_current
-from mesh.sealing import SealBroken
-from mesh.server import Server, Service
-from mesh.signed_jwt import JwtRejected, public_keys
+from mesh.security.private_tokens import PrivateTokenVerifier
+from mesh.security.sealing import SealBroken
+from mesh.security.signed_jwt import JwtRejected, public_keys
+from mesh.serving.reflection import ReflectionHandler
+from mesh.serving.server import Server, Service
+from mesh.storage.database import Database
+from mesh.storage.schema import require_current
+from mesh.telemetry.metrics import Metrics
+from mesh.telemetry.tracing.tracing import tracing
 from mesh.timestamps import to_ms
-from mesh.tracing.tracing import tracing
 from sekisho.auth.v1 import (
     client_registration_service_pb2_grpc,
     exchange_service_pb2_grpc,

@@ -7,18 +7,18 @@ from collections.abc import Awaitable, Callable
 import structlog
 from sqlalchemy import Connection
 
-from authserver.audit_heads import HeadFile
-from authserver.feed import Feed
-from authserver.key_ring import KeyRing
-from authserver.refusals import Refusals
-from authserver.rotate_keys import KeyKeeper, is_work_due, keep_keys
-from authserver.secret_uses import SecretUses
-from authserver.store.feed import forget_before
-from authserver.store.revoked_tokens import forget_expired_tokens
-from authserver.store.used_assertions import forget_expired_assertions
-from authserver.trail import Trail
-from mesh.database import Database
-from mesh.lifecycle import forever
+from authserver.audit.heads import HeadFile
+from authserver.audit.trail import Trail
+from authserver.clients.refusals import Refusals
+from authserver.clients.secret_uses import SecretUses
+from authserver.clients.store.revoked_tokens import forget_expired_tokens
+from authserver.clients.store.used_assertions import forget_expired_assertions
+from authserver.keys.ring import KeyRing
+from authserver.keys.rotation import KeyKeeper, is_work_due, keep_keys
+from authserver.revocation.feed import Feed
+from authserver.revocation.store import forget_before
+from mesh.background import forever
+from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 
 _log = structlog.get_logger()

@@ -19,7 +19,7 @@ from bench import (
 )
 from bench.measure import Row, Scale, say
 from bench.table import as_json, table
-from cli.signals import until_signal
+from cli.local.signals import until_signal
 
 _Measurement: TypeAlias = Callable[[Scale], Awaitable[list[Row]]]
 

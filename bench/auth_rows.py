@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import httpx
 import msgspec
 
+from authserver.clients.authentication_method import CLIENT_CREDENTIALS
 from authserver.config import AuthServerConfig
-from authserver.issue_token import CLIENT_CREDENTIALS
 from bench import load
 from bench.bare import BareConfig
 from bench.fleet import Fleet, Server, fleet, free_address
 from bench.measure import Pairs, Row, Sample, Scale, compare, measure_pairs
-from gateway.config import GatewayConfig
 from mesh import config
+from policy.sources.gateway_config import GatewayConfig
 from sekisho.auth.v1 import exchange_service_pb2, token_service_pb2, token_service_pb2_grpc
 
 _ISSUE_TOKEN = "/sekisho.auth.v1.TokenService/IssueToken"  # noqa: S105 - a method

@@ -12,13 +12,13 @@ from typing import Any
 
 import grpc
 
-from mesh import tls
 from mesh.access.descriptors import service_of
-from mesh.channel import open_channel
+from mesh.calls.infrastructure import HEALTH_SERVICE
+from mesh.calls.wrapping import Context, Handler
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig, ServerConfig, ServiceConfig
-from mesh.infrastructure import HEALTH_SERVICE
-from mesh.interceptors.wrapping import Context, Handler
-from mesh.lifecycle import run_service
+from mesh.security import tls
+from mesh.serving.lifecycle import run_service
 
 UNARY = "/sekisho.payments.v1.PaymentService/GetPayment"
 STREAM = "/sekisho.payments.v1.PaymentService/WatchPayments"

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from bench.recording import Statement, record_statements
-from mesh.database import Database
 from mesh.ids import new_id
-from mesh.migrations import upgrade
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 from mesh.timestamps import to_ms
 from payments.applications import Merchant, submit_application
 from payments.create_payment import NewPayment, create_payment

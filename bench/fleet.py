@@ -15,22 +15,22 @@ import msgspec
 from sqlalchemy import Connection
 
 from authserver.access_tokens import NEW
+from authserver.clients.register import mint
+from authserver.clients.store.clients import Client, add_clients
+from authserver.clients.store.platforms import add_partner
 from authserver.config import AuthServerConfig
 from authserver.installation import read_installation
-from authserver.register_client import mint
-from authserver.store.clients import Client, add_clients
-from authserver.store.platforms import add_partner
 from bench.bare import BareConfig
-from cli.configurations import HOST, MeshOptions, Ports, reserved_port
 from cli.home import Home, MeshAddresses
-from cli.preparation import prepare, scopes_of
-from gateway.config import GatewayConfig, LimitsConfig, RateConfig
+from cli.local.configurations import HOST, MeshOptions, Ports, reserved_port
+from cli.local.preparation import prepare, scopes_of
 from mesh.access.rules import ClientType
-from mesh.channel import open_channel
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig, Config, load
-from mesh.database import Database
 from mesh.ids import new_id
+from mesh.storage.database import Database
 from mesh.timestamps import to_ms
+from policy.sources.gateway_config import GatewayConfig, LimitsConfig, RateConfig
 
 T = TypeVar("T")
 

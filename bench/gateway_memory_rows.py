@@ -20,9 +20,9 @@ from bench.bare import IDLE, STREAM
 from bench.fleet import Server
 from bench.gateway_rows import proxies
 from bench.measure import Row, Scale, Spread, say
-from gateway.config import GatewayConfig
 from gateway.exchange_cache import ExchangeCache, Exchanged
 from mesh.access.rules import Caller, ClientType
+from policy.sources.gateway_config import GatewayConfig
 
 _STREAMS = 100  # what one connection may have
 _TOKENS = 1_000_000

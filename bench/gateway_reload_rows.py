@@ -17,7 +17,7 @@ from bench.gateway_rows import proxies
 from bench.measure import Row, Scale, Spread, say
 from gateway.restrictions_in_force import RestrictionsInForce
 from mesh.access.rules import ALL_CLIENT_TYPES, ClientType, MethodRule
-from mesh.lifecycle import forever, working
+from mesh.background import forever, working
 
 _NAME = "gateway.reload"
 _MANY, _FEW = 10_000, 10

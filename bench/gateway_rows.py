@@ -11,11 +11,11 @@ from bench import load
 from bench.bare import STREAM, UNARY, BareConfig
 from bench.fleet import Fleet, Server, fleet, free_address
 from bench.measure import Row, Scale, Spread, compare, measure_pairs, say
-from cli.supervisor import answer_of
-from gateway.config import REVOCATIONS, GatewayConfig
+from cli.local.supervisor import answer_of
 from mesh import config
 from mesh.config import ChannelConfig
 from payments.config import PaymentsConfig
+from policy.sources.gateway_config import REVOCATIONS, GatewayConfig
 from sekisho.auth.v1 import token_service_pb2 as pb
 from sekisho.auth.v1 import token_service_pb2_grpc as pb_grpc
 

@@ -11,13 +11,13 @@ import grpc
 from bench.gateway_memory_rows import access_token, exchanged
 from bench.measure import Cost, Row, Sample, Scale, compare, cost_of, measure_pairs
 from gateway.checkpoint import Checkpoint
-from gateway.config import LimitsConfig, RateConfig
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache
 from gateway.limits import Call, Limits, Room
-from gateway.policy import Route
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, ClientType, MethodRule
+from policy.routes import Route
+from policy.sources.gateway_config import LimitsConfig, RateConfig
 
 _FEW, _MANY_RULES, _MANY_TOKENS = 10, 10_000, 100_000
 _DECISIONS = 25  # for each call of the scale, so that a sample takes about as long as one of calls

@@ -11,12 +11,12 @@ from bench.bare import UNARY, BareConfig
 from bench.fleet import Server, fleet, free_address
 from bench.gateway_rows import opening
 from bench.measure import Row, Scale, compare, measure_pairs
-from cli.configurations import HOST
-from gateway.config import GatewayConfig
+from cli.local.configurations import HOST
 from mesh import config
+from mesh.calls.wrapping import Context, Handler
 from mesh.config import ChannelConfig, TracingConfig
-from mesh.interceptors.wrapping import Context, Handler
 from payments.config import PaymentsConfig
+from policy.sources.gateway_config import GatewayConfig
 
 _MESSAGE = bytes(200)
 _COLLECTOR = "opentelemetry.proto.collector.trace.v1.TraceService"

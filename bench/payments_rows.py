@@ -16,7 +16,7 @@ from bench.bare_databases import BarePostgreSQL, BareSQLite
 from bench.captured_payments import CONCURRENCY, capture_all, record, seed
 from bench.measure import Cost, Row, Scale, compare, cost_of, measure_pairs, say
 from bench.postgresql import Create, postgresql_server
-from mesh.database import Database
+from mesh.storage.database import Database
 
 _Bare: TypeAlias = BareSQLite | BarePostgreSQL
 

@@ -12,11 +12,11 @@ import msgspec
 
 from authserver.config import AuthServerConfig
 from bench.fleet import Fleet, Server, free_address
-from gateway.config import GatewayConfig
 from mesh import config
+from mesh.calls.error_info import read_error_info
+from mesh.calls.metadata import AUTHORIZATION
 from mesh.config import ChannelConfig
-from mesh.error_info import read_error_info
-from mesh.metadata import AUTHORIZATION
+from policy.sources.gateway_config import GatewayConfig
 from sekisho.auth.v1 import exchange_service_pb2, exchange_service_pb2_grpc, token_service_pb2, token_service_pb2_grpc
 from sekisho.payments.v1 import payment_service_pb2, payment_service_pb2_grpc
 

@@ -17,7 +17,7 @@ from bench.fleet import Fleet, fleet, free_address
 from bench.measure import Row, Scale, Spread, say
 from bench.postgresql import postgresql_server
 from bench.replicas import Replica, calling, seconds_until_refused, start_payments, start_replica
-from cli.preparation import MIGRATED
+from cli.local.preparation import MIGRATED
 from mesh.config import load
 
 _NAME = "auth.revocation"

@@ -8,8 +8,8 @@ from contextlib import asynccontextmanager
 import structlog
 
 from gateway import server
-from gateway.config import GatewayConfig
-from mesh.lifecycle import run_service
+from mesh.serving.lifecycle import run_service
+from policy.sources.gateway_config import GatewayConfig
 
 
 @asynccontextmanager

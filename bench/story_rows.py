@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.measure import Row, Scale, Spread, say
-from cli.cast import Cast, Stubs
+from cli.demo.cast import Cast, Stubs
 from cli.home import Home, MeshAddresses
-from cli.up import mesh_up
+from cli.local.up import mesh_up
 from cli.wire import public_channel, token_request
 from sekisho.payments.v1 import partner_review_service_pb2, wallet_service_pb2
 from sekisho.payments.v1.money_pb2 import Money

@@ -12,7 +12,7 @@ import msgspec
 import yaml
 
 from mesh.config import ConfigError
-from mesh.secret_files import write_private
+from mesh.security.secret_files import write_private
 
 SERVICES = ("authserver", "payments", "gateway", "shops")
 DEFAULT_HOME = Path(".sekisho")

@@ -10,8 +10,8 @@ from sqlalchemy import Connection
 from cli.home import DEFAULT_HOME, Home
 from cli.output import HomeOption, JsonOption, console, print_json
 from mesh.config import ConfigError
-from mesh.database import Database
-from mesh.schema import require_current
+from mesh.storage.database import Database
+from mesh.storage.schema import require_current
 from payments.ledger_check import Finding, LedgerCheck
 
 _SHOWN = 100  # findings, after which more of them say nothing new

@@ -13,17 +13,17 @@ from mesh.errors import Mendable
 # Each command: where it is, and what `sekisho --help` says of it, which is the first paragraph of its own help. A
 # command's module imports what it works with, down to whole services; only the one that runs is worth the time.
 COMMANDS: Mapping[str, tuple[str, str]] = {
-    "up": ("cli.up", "Start everything on this machine, and stay until Ctrl-C or SIGTERM."),
+    "up": ("cli.local.up", "Start everything on this machine, and stay until Ctrl-C or SIGTERM."),
     "top": (
-        "cli.top",
+        "cli.local.top",
         "Watch the mesh that is up: calls per second, refusals by reason, latency, and who calls, until Ctrl-C.",
     ),
     "demo": (
-        "cli.demo",
+        "cli.demo.command",
         "Tell the whole story once, on real processes: a shop opens, an order is paid and another refunded.",
     ),
     "prepare": (
-        "cli.prepare",
+        "cli.local.prepare",
         "Write all that `sekisho up` writes, and start nothing: `sekisho serve` then runs the services, one by one.",
     ),
     "serve": ("cli.serve", "Run one service in this process until SIGTERM. Logs go to standard error, as JSON lines."),
@@ -33,18 +33,18 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "policy": ("cli.policy.command", "Show, explain, check and compare who may call what; needs no mesh."),
     "clients": (
-        "cli.clients",
+        "cli.authserver.clients",
         "Provision clients, which no method on the wire can do; show them, and shut them out.",
     ),
-    "partners": ("cli.shut_out", "Shut partners out, and let them in again."),
+    "partners": ("cli.authserver.blocking", "Shut partners out, and let them in again."),
     "platforms": (
-        "cli.platforms",
+        "cli.authserver.platforms",
         "Show platforms and change what they may have; shut them out with all their partners, and let them in again.",
     ),
-    "keys": ("cli.keys", "Show, rotate and retire the auth server's own keys."),
+    "keys": ("cli.authserver.keys", "Show, rotate and retire the auth server's own keys."),
     "ledger": ("cli.ledger", "Check the ledger."),
-    "audit": ("cli.audit", "Read and check the auth server's audit log."),
-    "auth": ("cli.auth", "Work on the auth server as a whole."),
+    "audit": ("cli.authserver.audit", "Read and check the auth server's audit log."),
+    "auth": ("cli.authserver.auth", "Work on the auth server as a whole."),
 }
 
 

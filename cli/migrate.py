@@ -5,9 +5,9 @@ from typing import Annotated
 import typer
 
 from cli.home import DEFAULT_HOME, Home
+from cli.local.preparation import MIGRATED
+from cli.local.preparation import migrate as migrate_database
 from cli.output import HomeOption, JsonOption, console, print_json
-from cli.preparation import MIGRATED
-from cli.preparation import migrate as migrate_database
 from cli.serve import ServiceName
 from mesh.config import ConfigError
 

@@ -8,11 +8,11 @@ from typing import Any
 import grpc
 
 from cli.home import read_credentials
-from mesh import request_id as request_ids
-from mesh.channel import open_channel
+from mesh.calls import request_id as request_ids
+from mesh.calls.error_info import read_error_info
+from mesh.calls.metadata import AUTHORIZATION
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig
-from mesh.error_info import read_error_info
-from mesh.metadata import AUTHORIZATION
 from sekisho.auth.v1 import token_service_pb2
 
 _TIMEOUT_SECONDS = 20.0

@@ -2,9 +2,9 @@
 
 import sys
 
-from gateway.config import GatewayConfig
 from gateway.server import running
-from mesh.lifecycle import run_service
+from mesh.serving.lifecycle import run_service
+from policy.sources.gateway_config import GatewayConfig
 
 if __name__ == "__main__":
     sys.exit(run_service("gateway", GatewayConfig, running, sys.argv[1:]))

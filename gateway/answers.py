@@ -7,8 +7,8 @@ import grpc
 
 from gateway.backend_channel import UnaryCall
 from gateway.errors import BackendFault, BackendUnavailable
-from mesh.call_record import CallRecord
-from mesh.interceptors.wrapping import Context
+from mesh.calls.call_record import CallRecord
+from mesh.calls.wrapping import Context
 
 
 async def relay_answer(call: UnaryCall, context: Context) -> bytes:

@@ -3,20 +3,23 @@
 from collections.abc import Mapping
 from functools import partial
 
-from gateway.errors import MalformedAuthorization, MissingToken
+from gateway.errors import MalformedAuthorization
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import Exchanged
 from gateway.limits import Call, Stranger
-from gateway.policy import Route
 from gateway.restrictions_in_force import RestrictionsAtDoor
-from mesh.access.decision import decide, require_reachable
+from mesh.access.decision import Verdict, judge, judge_caller, judge_method
+from mesh.access.descriptors import Method
+from mesh.access.narrowing import Narrowings
 from mesh.access.rules import Caller, ClientType
-from mesh.call_record import Decision, Metadata, current_call
+from mesh.calls.call_record import Decision, Metadata, current_call
+from mesh.calls.metadata import AUTHORIZATION, bearer_token
 from mesh.crash_points import crash_point
-from mesh.errors import ServiceError
-from mesh.metadata import AUTHORIZATION, bearer_token
+from policy.routes import Route
 
 _ALLOWED, _REFUSED = Decision.ALLOWED, Decision.REFUSED  # to look a member up in its class takes as long as a call
+# Where what is unknown leads: a method without a rule, which no verdict lets through.
+_NOWHERE = Route(Method("", None, client_streaming=False, server_streaming=False), "")
 
 
 class Checkpoint:
@@ -67,22 +70,20 @@ class Checkpoint:
         """
         record = current_call()
         record.decision = _REFUSED  # until it is admitted
-        route = self._routes.get(path)
-        rule = require_reachable(route.method.rule if route else None, admitted)
+        route = self._routes.get(path, _NOWHERE)
+        rule = route.method.rule
+        judge_method(rule, admitted).enforce()
         call.arrive()
-        if route is None or rule.public:
-            if self._restrictions:
-                self._restrictions.judge(path, None)
+        token = None if rule and rule.public else _access_token(metadata)
+        if token is None:  # none is needed, or there is none
+            self._enforce(judge_caller(rule, admitted, None, self._narrowings(path)))
             call.begin(Stranger.PUBLIC)
             record.decision = _ALLOWED
             return None
-        waiting = partial(call.begin, Stranger.EXCHANGE)
-        exchanged = await self._exchange.exchange(_access_token(metadata), route.backend, waiting)
+        exchanged = await self._exchange.exchange(token, route.backend, partial(call.begin, Stranger.EXCHANGE))
         caller = exchanged.caller
         record.name_client(caller)  # before the decision: the log is to say who was refused, too
-        decide(rule, admitted, caller)
-        if self._restrictions:
-            self._restrictions.judge(path, caller)
+        self._enforce(judge_caller(rule, admitted, caller, self._narrowings(path)))
         call.identify(caller, path, streaming=route.method.client_streaming or route.method.server_streaming)
         record.decision = _ALLOWED
         crash_point("gateway", path, "forward")
@@ -101,10 +102,10 @@ class Checkpoint:
 
         """
         call.arrive()
-        if all(key != AUTHORIZATION for key, _ in metadata):
+        token = _access_token(metadata)
+        if token is None:
             call.begin(Stranger.INFRASTRUCTURE)
             return None
-        token = _access_token(metadata)
         backend = next(iter(self._routes.values())).backend  # any: only its holder is asked for
         exchanged = await self._exchange.exchange(token, backend, partial(call.begin, Stranger.EXCHANGE))
         current_call().name_client(exchanged.caller)
@@ -119,24 +120,25 @@ class Checkpoint:
             admitted: The client types that the door lets in.
 
         """
-        return frozenset(path for path, route in self._routes.items() if self._may(caller, path, route, admitted))
+        return frozenset(
+            path
+            for path, route in self._routes.items()
+            if judge(route.method.rule, admitted, caller, self._narrowings(path)).passes
+        )
 
-    def _may(self, caller: Caller | None, path: str, route: Route, admitted: frozenset[ClientType]) -> bool:
-        rule = route.method.rule
-        if rule is None or (caller is None and not rule.public):
-            return False
-        try:
-            if caller:
-                decide(rule, admitted, caller)
-        except ServiceError:
-            return False
-        return self._restrictions is None or not self._restrictions.refuse(path, None if rule.public else caller)
+    def _narrowings(self, path: str) -> Narrowings | None:
+        return self._restrictions.on(path) if self._restrictions else None
+
+    def _enforce(self, verdict: Verdict) -> None:
+        """Raise what a verdict says, after what it says of restrictions was counted."""
+        if verdict.restrictions and self._restrictions:
+            self._restrictions.count(verdict)
+        verdict.enforce()
 
 
-def _access_token(metadata: Metadata) -> str:
+def _access_token(metadata: Metadata) -> str | None:
+    """Return the call's one bearer token; None if it has no `authorization` at all."""
     token = bearer_token(metadata)
-    if token is not None:
-        return token
-    if all(key != AUTHORIZATION for key, _ in metadata):
-        raise MissingToken("this method needs an access token: authorization: Bearer <token>")
-    raise MalformedAuthorization("there must be exactly one authorization header: Bearer <token>")
+    if token is None and any(key == AUTHORIZATION for key, _ in metadata):
+        raise MalformedAuthorization("there must be exactly one authorization header: Bearer <token>")
+    return token

@@ -3,12 +3,6 @@
 from mesh.errors import Code, ServiceError
 
 
-class MissingToken(ServiceError):
-    """The method needs an access token, and the call has no `authorization`."""
-
-    code = Code.UNAUTHENTICATED
-
-
 class MalformedAuthorization(ServiceError):
     """The call has several `authorization` entries, or one that is not `Bearer <token>` (RFC 6750 §2.1)."""
 

@@ -8,11 +8,11 @@ import structlog
 
 from gateway.errors import AudienceUnknown, AuthServerUnavailable, InvalidToken
 from gateway.exchange_cache import ExchangeCache, Exchanged, Key
-from mesh import request_id
 from mesh.access.descriptors import client_type_of
 from mesh.access.rules import Caller
-from mesh.call_record import current_call
-from mesh.error_info import read_error_info
+from mesh.calls import request_id
+from mesh.calls.call_record import current_call
+from mesh.calls.error_info import read_error_info
 from mesh.errors import ServiceError
 from mesh.single_flight import SingleFlight
 from sekisho.auth.v1 import exchange_service_pb2 as pb

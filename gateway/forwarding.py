@@ -6,8 +6,8 @@ from functools import lru_cache
 from urllib.parse import unquote
 
 from gateway.errors import InvalidMetadata
-from mesh.metadata import AUTHORIZATION
-from mesh.request_id import KEY as REQUEST_ID
+from mesh.calls.metadata import AUTHORIZATION
+from mesh.calls.request_id import KEY as REQUEST_ID
 
 _USER_AGENT = "user-agent"
 # Where the caller is, and with what.

@@ -11,11 +11,11 @@ from gateway.limits import Call, Limits, Room, Stranger
 from gateway.only_message import reading_one
 from mesh.access.descriptors import service_of
 from mesh.access.rules import ClientType
-from mesh.call_record import CallRecord, current_call
-from mesh.infrastructure import INFRASTRUCTURE_SERVICES
-from mesh.interceptors.wrapping import Context, Handler, Run, wrap
-from mesh.peers import network_at
-from mesh.reflection import REFLECTION_METHODS
+from mesh.calls.call_record import CallRecord, current_call
+from mesh.calls.infrastructure import INFRASTRUCTURE_SERVICES
+from mesh.calls.peers import network_at
+from mesh.calls.wrapping import Context, Handler, Run, wrap
+from mesh.serving.reflection import REFLECTION_METHODS
 
 _exchanged: ContextVar[Exchanged | None] = ContextVar("exchanged")
 _shown: ContextVar[frozenset[str]] = ContextVar("shown")

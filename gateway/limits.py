@@ -3,12 +3,11 @@
 import enum
 from collections.abc import Callable, Mapping
 
-from gateway.config import LimitsConfig, RateConfig
 from gateway.errors import ConcurrencyLimitExceeded, RateLimitExceeded
-from gateway.policy import Route
-from mesh.access.rules import Caller, ClientType
-from mesh.config import ConfigError
+from mesh.access.rules import Caller
 from mesh.throttle import Throttle
+from policy.routes import Route, check_limits
+from policy.sources.gateway_config import LimitsConfig, RateConfig
 
 
 class Stranger(enum.Enum):
@@ -62,7 +61,7 @@ class Limits:
         clock: Callable[[], float],
     ) -> None:
         """Start with nothing under way, and nothing done so far."""
-        _check(config, routes)
+        check_limits(config, routes)
         self.clock = clock
         self.addresses = _throttle(config.address, config.remembered)
         self.clients = _throttle(config.client, config.remembered)
@@ -186,13 +185,3 @@ class _UnderWay:
 
 def _throttle(rate: RateConfig, capacity: int) -> Throttle:
     return Throttle(rate.burst, 1 / rate.per_second, capacity)
-
-
-def _check(config: LimitsConfig, routes: Mapping[str, Route]) -> None:
-    for path, rates in config.methods.items():
-        route = routes.get(path)
-        rule = route.method.rule if route else None
-        if rule is None:
-            raise ConfigError(f"limits, {path}: there is no such method behind the gateway, or it has no rule")
-        for client_type in rates.keys() - rule.client_types:
-            raise ConfigError(f"limits, {path}: the method is not for {ClientType(client_type)} clients")

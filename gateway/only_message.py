@@ -6,8 +6,8 @@ from typing import Any
 import grpc
 
 from gateway.errors import IncompleteRequest
-from mesh.call_record import CallRecord, current_call
-from mesh.interceptors.wrapping import Context, Handler
+from mesh.calls.call_record import CallRecord, current_call
+from mesh.calls.wrapping import Context, Handler
 
 
 async def only_message(record: CallRecord, context: Context, seconds: float) -> bytes:

@@ -13,10 +13,10 @@ from gateway.exchange_cache import Exchanged
 from gateway.forwarding import forwarded_metadata
 from gateway.interceptor import current_exchange
 from gateway.only_message import only_message
-from gateway.policy import Route
-from mesh import request_id
-from mesh.call_record import CallRecord, current_call
-from mesh.interceptors.wrapping import Context, Handler
+from mesh.calls import request_id
+from mesh.calls.call_record import CallRecord, current_call
+from mesh.calls.wrapping import Context, Handler
+from policy.routes import Route
 
 # What opens a call to a backend: a multi-callable of grpc.aio; the type of what it returns differs with the kind.
 _Open: TypeAlias = Callable[..., Any]

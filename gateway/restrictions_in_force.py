@@ -10,13 +10,14 @@ from pathlib import Path
 
 import structlog
 
-from gateway.narrowing import Narrowings, Restricted, Restrictions
-from gateway.restriction_reader import read_apart
-from mesh.access.rules import Caller, ClientType, MethodRule
-from mesh.call_record import current_call
+from mesh.access.decision import Verdict
+from mesh.access.narrowing import Narrowings, Restrictions
+from mesh.access.rules import ClientType, MethodRule
+from mesh.background import forever, working
+from mesh.calls.call_record import current_call
 from mesh.config import ConfigError
 from mesh.file_changes import FileChanges
-from mesh.lifecycle import forever, working
+from policy.sources.restriction_reader import read_apart
 
 _LOOK_SECONDS = 1.0
 
@@ -136,35 +137,21 @@ class RestrictionsInForce:
 
 
 class RestrictionsAtDoor:
-    """Judges calls at one door."""
+    """What is in force at one door, at the time of asking."""
 
     def __init__(self, in_force: RestrictionsInForce, door: str) -> None:
         """Remember where to look."""
         self._in_force = in_force
         self._door = door
 
-    def judge(self, path: str, caller: Caller | None) -> None:
-        """Return if nothing in force refuses a call that contracts and grants allow.
+    def on(self, path: str) -> Narrowings | None:
+        """Return what is taken away from a method; None if nothing is."""
+        return self._in_force.found(self._door, path)
 
-        Args:
-            path: The method.
-            caller: Whom the token speaks for; None if there is none, as the method is public.
-
-        Raises:
-            Restricted: If something does.
-
-        """
-        found = self._in_force.found(self._door, path)
-        if found is None:
-            return
-        if names := found.enforced.refusing(caller):
-            self._in_force.refused[names[0]] += 1
-            raise Restricted("the method is restricted for now", restriction=names[0])
-        if names := found.reported.refusing(caller):
-            self._in_force.would_refuse.update(names)
-            current_call().would_refuse = names
-
-    def refuse(self, path: str, caller: Caller | None) -> bool:
-        """Say whether such a call would be refused, which counts nowhere."""
-        found = self._in_force.found(self._door, path)
-        return found is not None and bool(found.enforced.refusing(caller))
+    def count(self, verdict: Verdict) -> None:
+        """Count the current call for the restrictions that refuse it, or would, which its record is to name."""
+        if verdict.passes:
+            self._in_force.would_refuse.update(verdict.restrictions)
+            current_call().would_refuse = verdict.restrictions
+        elif verdict.restrictions:
+            self._in_force.refused[verdict.restrictions[0]] += 1

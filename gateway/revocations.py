@@ -7,7 +7,7 @@ import grpc
 import structlog
 
 from gateway.exchange_cache import ExchangeCache, FeedWentBack, Revocation, Subject
-from mesh.lifecycle import forever
+from mesh.background import forever
 from sekisho.auth.v1 import revocation_service_pb2 as pb
 from sekisho.auth.v1 import revocation_service_pb2_grpc
 

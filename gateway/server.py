@@ -11,27 +11,27 @@ import grpc
 
 from gateway.backend_channel import BackendChannel
 from gateway.checkpoint import Checkpoint
-from gateway.config import RESTRICTIONS, REVOCATIONS, BackendConfig, GatewayConfig, ListenerConfig
-from gateway.contracts import read_contracts
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache
 from gateway.interceptor import CheckpointInterceptor, currently_shown
 from gateway.limits import Limits, Room
 from gateway.metrics import GatewayMetrics
-from gateway.policy import Route, compile_routes, restrictable
 from gateway.proxy import Proxy
 from gateway.restrictions_in_force import RestrictionsInForce
 from gateway.revocations import SILENCE_SECONDS, RevocationWatch
 from mesh.access.descriptors import Method
-from mesh.channel import open_channel
+from mesh.background import working
+from mesh.channels.channel import open_channel
+from mesh.channels.renewed_channel import renewed_channel
+from mesh.channels.service_config import service_config
 from mesh.config import ChannelConfig
-from mesh.lifecycle import working
-from mesh.metrics import Metrics
-from mesh.reflection import ReflectionHandler
-from mesh.renewed_channel import renewed_channel
-from mesh.server import Server
-from mesh.service_config import service_config
-from mesh.tracing.tracing import tracing
+from mesh.serving.reflection import ReflectionHandler
+from mesh.serving.server import Server
+from mesh.telemetry.metrics import Metrics
+from mesh.telemetry.tracing.tracing import tracing
+from policy.routes import Route, compile_routes, restrictable
+from policy.sources.contracts import read_contracts
+from policy.sources.gateway_config import RESTRICTIONS, REVOCATIONS, BackendConfig, GatewayConfig, ListenerConfig
 
 NAME = "gateway"
 

@@ -2,7 +2,7 @@
 
 import sys
 
-from mesh.lifecycle import run_service
+from mesh.serving.lifecycle import run_service
 from payments.config import PaymentsConfig
 from payments.server import running
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from mesh.errors import Code, ServiceError
-from mesh.fields import Fields
+from mesh.serving.fields import Fields
 
 MAX_AMOUNT = 1_000_000_000_000
 

@@ -8,23 +8,23 @@ from functools import partial
 from pathlib import Path
 
 from mesh.access.descriptors import own_contracts, read_methods
-from mesh.channel import open_channel
+from mesh.background import forever, working
+from mesh.calls.wrapping import Interceptor
+from mesh.channels.channel import open_channel
+from mesh.channels.renewed_channel import renewed_channel
 from mesh.config import ConfigError
-from mesh.database import Database
 from mesh.interceptors.peers import PeerInterceptor
 from mesh.interceptors.private_token import PrivateTokenInterceptor
-from mesh.interceptors.wrapping import Interceptor
-from mesh.lifecycle import forever
-from mesh.metrics import Metrics
-from mesh.private_tokens import PrivateTokenVerifier
-from mesh.published_keys import PublishedKeys
-from mesh.reflection import ReflectionHandler
-from mesh.renewed_channel import renewed_channel
-from mesh.schema import require_current
-from mesh.secret_files import read_private
-from mesh.server import Server, Service
-from mesh.signed_jwt import SigningKey
-from mesh.tracing.tracing import tracing
+from mesh.security.private_tokens import PrivateTokenVerifier
+from mesh.security.published_keys import PublishedKeys
+from mesh.security.secret_files import read_private
+from mesh.security.signed_jwt import SigningKey
+from mesh.serving.reflection import ReflectionHandler
+from mesh.serving.server import Server, Service
+from mesh.storage.database import Database
+from mesh.storage.schema import require_current
+from mesh.telemetry.metrics import Metrics
+from mesh.telemetry.tracing.tracing import tracing
 from payments.config import PaymentsConfig
 from payments.servicers.ledger import LedgerServiceServicer
 from payments.servicers.partner_applications import PartnerApplicationServiceServicer
@@ -94,15 +94,10 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
         await stack.enter_async_context(metrics.served())
         stack.push_async_callback(server.stop)
         await server.start()
-        looking = asyncio.create_task(forever(watches.look, _EVENTS_LOOK_SECONDS, asyncio.Event()))
-        stack.push_async_callback(_cancel, looking)
+        looking = forever(watches.look, _EVENTS_LOOK_SECONDS, asyncio.Event())
+        await stack.enter_async_context(working(looking))
         stack.callback(watches.stop)  # first: no other call lasts until its caller has had enough
         yield server
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 def _services(config: PaymentsConfig, database: Database, watches: Watches) -> list[Service]:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from mesh.signed_jwt import SigningKey, sign
+from mesh.security.signed_jwt import SigningKey, sign
 from payments.application_states import Application
 
 TYP = "software-statement+jwt"

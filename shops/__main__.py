@@ -2,7 +2,7 @@
 
 import sys
 
-from mesh.lifecycle import run_service
+from mesh.serving.lifecycle import run_service
 from shops.config import ShopsConfig
 from shops.server import running
 

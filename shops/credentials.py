@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 
 from mesh.config import Config, ConfigError
-from mesh.secret_files import read_private
+from mesh.security.secret_files import read_private
 
 
 @dataclass(frozen=True, slots=True)

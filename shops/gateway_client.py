@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 import grpc
 from google.protobuf.message import Message
 
-from mesh import request_id
-from mesh.error_info import read_error_info
-from mesh.metadata import AUTHORIZATION
+from mesh.calls import request_id
+from mesh.calls.error_info import read_error_info
+from mesh.calls.metadata import AUTHORIZATION
 from sekisho.auth.v1 import client_registration_service_pb2_grpc, token_service_pb2, token_service_pb2_grpc
 from sekisho.payments.v1 import partner_application_service_pb2_grpc, payment_service_pb2_grpc
 from shops.credentials import Credentials

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mesh.errors import InvalidRequest
-from mesh.fields import Fields
+from mesh.serving.fields import Fields
 
 MOST_MINOR_UNITS = 1_000_000_000_000
 MOST_QUANTITY = 1_000

@@ -10,9 +10,9 @@ from functools import partial
 
 import structlog
 
-from mesh import request_id
+from mesh.calls import request_id
 from mesh.crash_points import crash_point
-from mesh.database import Database
+from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 from sekisho.auth.v1 import client_registration_service_pb2 as registration
 from sekisho.payments.v1 import partner_application_pb2 as applications

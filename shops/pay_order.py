@@ -8,8 +8,8 @@ from functools import partial
 import structlog
 from sqlalchemy import Connection
 
-from mesh import request_id
-from mesh.database import Database
+from mesh.calls import request_id
+from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 from sekisho.payments.v1 import money_pb2, payment_service_pb2
 from shops.backoff import Backoff

@@ -4,8 +4,8 @@ from functools import partial
 
 import structlog
 
-from mesh.database import Database
 from mesh.errors import Code, ServiceError
+from mesh.storage.database import Database
 from sekisho.payments.v1 import payment_service_pb2
 from shops.errors import GatewayError, PaymentsUnavailable
 from shops.gateway_client import GatewayClient

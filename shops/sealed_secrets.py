@@ -1,6 +1,6 @@
 """Seals what must not be read from the database: shops' client secrets and buyers' payment codes."""
 
-from mesh.sealing import seal, unseal
+from mesh.security.sealing import seal, unseal
 
 
 class SealedSecrets:

@@ -7,16 +7,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 
 from mesh.access.descriptors import own_contracts, read_methods
-from mesh.channel import open_channel
-from mesh.database import Database
-from mesh.lifecycle import forever
-from mesh.metrics import Metrics
-from mesh.reflection import ReflectionHandler
-from mesh.renewed_channel import renewed_channel
-from mesh.schema import require_current
-from mesh.secret_files import read_key
-from mesh.server import Server, Service
-from mesh.tracing.tracing import tracing
+from mesh.background import forever, working
+from mesh.channels.channel import open_channel
+from mesh.channels.renewed_channel import renewed_channel
+from mesh.security.secret_files import read_key
+from mesh.serving.reflection import ReflectionHandler
+from mesh.serving.server import Server, Service
+from mesh.storage.database import Database
+from mesh.storage.schema import require_current
+from mesh.telemetry.metrics import Metrics
+from mesh.telemetry.tracing.tracing import tracing
 from sekisho.shops.v1 import catalog_service_pb2_grpc, order_service_pb2_grpc, shop_service_pb2_grpc
 from shops.backoff import Backoff
 from shops.config import ShopsConfig
@@ -86,17 +86,11 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
         await stack.enter_async_context(metrics.served())
         openings = partial(take_openings_on, database, opening, time.time)
         payments = partial(pay_pending_orders, database, pay_order, time.time)
-        workers = [
-            asyncio.create_task(forever(openings, config.review_poll_seconds, wake_opening)),
-            asyncio.create_task(forever(payments, _PENDING_ORDERS_LOOK_SECONDS, asyncio.Event())),
-        ]
-        stack.push_async_callback(_cancel, workers)
+        for work in (
+            forever(openings, config.review_poll_seconds, wake_opening),
+            forever(payments, _PENDING_ORDERS_LOOK_SECONDS, asyncio.Event()),
+        ):
+            await stack.enter_async_context(working(work))
         await server.start()
         stack.push_async_callback(server.stop)
         yield server
-
-
-async def _cancel(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)

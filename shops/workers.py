@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 
-from mesh.database import Database
+from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 from shops.opening import Opening
 from shops.pay_order import PayOrder

@@ -10,7 +10,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, MetaData, create_engine, event, inspect, make_url, text
 
-from mesh.database import Database
+from mesh.storage.database import Database
 
 
 def rows(url: str) -> list[str]:

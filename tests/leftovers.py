@@ -5,7 +5,8 @@ import functools
 import gc
 import inspect
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+import weakref
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -13,12 +14,41 @@ import pytest
 from tests.waiting import until
 
 _PATIENCE_SECONDS = 10.0
+_STARTED_BY = weakref.WeakKeyDictionary[threading.Thread, threading.Thread]()
+
+
+def pytest_configure() -> None:
+    """Write down by which thread each thread is started."""
+    start = threading.Thread.start
+
+    @functools.wraps(start)
+    def start_and_remember(thread: threading.Thread) -> None:
+        _STARTED_BY[thread] = threading.current_thread()
+        start(thread)
+
+    threading.Thread.start = start_and_remember  # type: ignore[assignment,method-assign]
 
 
 def pytest_collection_finish() -> None:
     """Take what importing left out of the collector's sight, so that to look after each test costs little."""
     gc.collect()
     gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    """Have the last look, which pytest itself takes, see everything."""
+    gc.unfreeze()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_left_behind_by_a_module() -> Iterator[None]:
+    """Fail the last test of a module if fixtures that served the whole of it did not close what they opened.
+
+    What was there before the module is none of its tests', so looking after each of them need not go through it.
+    """
+    gc.freeze()
+    yield
+    gc.collect()
 
 
 @pytest.fixture(autouse=True)
@@ -35,24 +65,34 @@ def nothing_left_behind() -> Iterator[None]:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
-    """Have a test fail if tasks that it started go on after it."""
-    if inspect.iscoroutinefunction(pyfuncitem.obj):
-        pyfuncitem.obj = _ending_its_tasks(pyfuncitem.obj)
+def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) -> None:
+    """Have each test that is a coroutine be looked after by `no_task_left_behind`, which not all tests can use."""
+    test = obj.hypothesis.inner_test if hasattr(obj, "hypothesis") else obj
+    if inspect.iscoroutinefunction(test) and collector.istestfunction(obj, name):
+        pytest.mark.usefixtures("no_task_left_behind")(obj)
+
+
+@pytest.fixture
+async def no_task_left_behind() -> AsyncIterator[None]:
+    """Fail a test if tasks that it or its own fixtures started go on after them."""
+    before = _tasks()
+    yield
+    if left := _tasks() - before:  # cancelled ones may need a moment
+        _, left = await asyncio.wait(left, timeout=_PATIENCE_SECONDS)
+    assert not left, f"the test left tasks behind: {left}"
+
+
+def _tasks() -> set[asyncio.Task[Any]]:
+    """Return all tasks but this one, and the one in which the plugin waits for it."""
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    return {task for task in tasks if getattr(task.get_coro(), "__name__", "") != "_call_in_runner_task"}
 
 
 def _threads_since(before: set[threading.Thread]) -> list[threading.Thread]:
-    """Return the new threads; gRPC keeps threads of its own, which are daemons."""
-    return [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
+    """Return the new threads; gRPC keeps threads of its own, which are daemons.
 
-
-def _ending_its_tasks(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., Coroutine[Any, Any, None]]:
-    @functools.wraps(test)
-    async def watched(*args: Any, **kwargs: Any) -> None:
-        before = asyncio.all_tasks()
-        await test(*args, **kwargs)
-        if left := asyncio.all_tasks() - before:  # cancelled ones may need a moment
-            _, left = await asyncio.wait(left, timeout=_PATIENCE_SECONDS)
-        assert not left, f"the test left tasks behind: {left}"
-
-    return watched
+    What a thread starts that was there before, such as a server's for all tests of a module, is that one's to end.
+    """
+    others = before - {threading.main_thread()}
+    new = [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
+    return [thread for thread in new if _STARTED_BY.get(thread) not in others]

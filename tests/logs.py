@@ -9,7 +9,7 @@ import pytest
 import structlog
 from structlog.testing import capture_logs
 
-import mesh.logging
+import mesh.telemetry.logging
 
 
 class _Calls:
@@ -25,8 +25,8 @@ class _Calls:
 def captured() -> Iterator[list[MutableMapping[str, Any]]]:
     """Yield what is logged, calls included, with what is known of the call that it is about."""
     with (
-        capture_logs([mesh.logging.in_context, structlog.processors.format_exc_info]) as lines,
+        capture_logs([mesh.telemetry.logging.in_context, structlog.processors.format_exc_info]) as lines,
         pytest.MonkeyPatch.context() as patch,
     ):
-        patch.setattr(mesh.logging, "_lines", _Calls(lines))
+        patch.setattr(mesh.telemetry.logging, "_lines", _Calls(lines))
         yield lines

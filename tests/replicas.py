@@ -16,8 +16,8 @@ from sqlalchemy import make_url
 from authserver.config import AuthServerConfig
 from bench.fleet import Fleet, fleet, free_address
 from bench.replicas import Replica, bearer, start_payments, start_replica
+from mesh.calls.error_info import read_error_info
 from mesh.config import load
-from mesh.error_info import read_error_info
 from sekisho.payments.v1 import payment_service_pb2 as payment_pb
 from sekisho.payments.v1 import payment_service_pb2_grpc as payment_grpc
 from tests.tcp_proxy import TcpProxy, proxied

@@ -10,9 +10,9 @@ from typing import Self
 
 import msgspec
 
-from cli.configurations import Ports
 from cli.home import Home
-from cli.preparation import prepare
+from cli.local.configurations import Ports
+from cli.local.preparation import prepare
 from mesh.crash_points import VARIABLE
 from tests.mesh import Mesh
 from tests.waiting import until

@@ -2,22 +2,21 @@
 
 from collections.abc import Callable
 
-from authserver.client_authentication import ClientAuthentication, parse_authentication
-from authserver.client_secrets import Peppers
+from authserver.audit.trail import Trail
+from authserver.clients.authentication_method import CLIENT_CREDENTIALS, ClientAuthentication, parse_authentication
+from authserver.clients.registrations import Registrations
+from authserver.clients.rotate_secret import rotate_client_secret
+from authserver.clients.scopes import format_scope
+from authserver.clients.secrets import Peppers
+from authserver.clients.store.clients import Client, list_clients
+from authserver.clients.store.secrets import Secret
 from authserver.errors import InvalidClientMetadata
-from authserver.feed import Feed
-from authserver.issue_token import CLIENT_CREDENTIALS
-from authserver.registrations import Registrations
-from authserver.rotate_client_secret import rotate_client_secret
-from authserver.scopes import format_scope
-from authserver.store.clients import Client, list_clients
-from authserver.store.secrets import Secret
-from authserver.trail import Trail
+from authserver.revocation.feed import Feed
 from mesh.access.descriptors import client_type_number
-from mesh.database import Database
+from mesh.calls.wrapping import Context
 from mesh.interceptors.private_token import current_caller
-from mesh.interceptors.wrapping import Context
-from mesh.paging import parse_page
+from mesh.serving.paging import parse_page
+from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 from sekisho.auth.v1 import client_registration_service_pb2 as pb
 from sekisho.auth.v1 import client_registration_service_pb2_grpc

@@ -1,10 +1,10 @@
 """`sekisho.auth.v1.ExchangeService`."""
 
+from authserver.clients.scopes import format_scope
 from authserver.errors import UnsupportedGrantType
-from authserver.exchange_token import ACCESS_TOKEN_TYPE, JWT_TYPE, TOKEN_EXCHANGE, TokenExchange
-from authserver.scopes import format_scope
+from authserver.tokens.exchange import ACCESS_TOKEN_TYPE, JWT_TYPE, TOKEN_EXCHANGE, TokenExchange
 from mesh.access.descriptors import client_type_number
-from mesh.interceptors.wrapping import Context
+from mesh.calls.wrapping import Context
 from sekisho.auth.v1 import exchange_service_pb2 as pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc
 

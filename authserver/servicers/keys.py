@@ -2,8 +2,8 @@
 
 from google.protobuf.json_format import ParseDict
 
-from authserver.key_ring import KeyRing
-from mesh.interceptors.wrapping import Context
+from authserver.keys.ring import KeyRing
+from mesh.calls.wrapping import Context
 from sekisho.auth.v1 import key_service_pb2, key_service_pb2_grpc
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from authserver.feed import Feed
-from authserver.shut_out import block, unblock
-from authserver.store.blocks import Holder
-from authserver.trail import Trail
-from mesh.fields import Fields
-from mesh.interceptors.wrapping import Context
+from authserver.audit.trail import Trail
+from authserver.clients.blocking import block, unblock
+from authserver.clients.store.blocks import Holder
+from authserver.revocation.feed import Feed
+from mesh.calls.wrapping import Context
+from mesh.serving.fields import Fields
 from mesh.timestamps import to_ms
 from sekisho.auth.v1 import partner_access_service_pb2 as pb
 from sekisho.auth.v1 import partner_access_service_pb2_grpc

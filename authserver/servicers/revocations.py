@@ -4,11 +4,11 @@ import asyncio
 from contextlib import suppress
 
 from authserver.errors import ReplicaBehind
-from authserver.feed import Feed
-from authserver.store.feed import Kind, Stretch, read_after
-from mesh.database import Database
+from authserver.revocation.feed import Feed
+from authserver.revocation.store import Kind, Stretch, read_after
+from mesh.calls.wrapping import Context
 from mesh.errors import ServerStopping
-from mesh.interceptors.wrapping import Context
+from mesh.storage.database import Database
 from sekisho.auth.v1 import revocation_service_pb2 as pb
 from sekisho.auth.v1 import revocation_service_pb2_grpc
 

@@ -1,15 +1,16 @@
 """`sekisho.auth.v1.TokenService`."""
 
-from authserver.authentication import Authenticator
-from authserver.client_tokens import ClientTokens
+from authserver.clients.authentication import Authenticator
+from authserver.clients.authentication_method import CLIENT_CREDENTIALS
+from authserver.clients.presented import presented
+from authserver.clients.scopes import format_scope
+from authserver.clients.store.clients import Client
 from authserver.errors import UnsupportedGrantType
-from authserver.issue_token import CLIENT_CREDENTIALS, TOKEN_TYPE
-from authserver.presented import presented
-from authserver.scopes import format_scope
-from authserver.store.clients import Client
+from authserver.tokens.client_tokens import ClientTokens
+from authserver.tokens.issue import TOKEN_TYPE
 from mesh.access.descriptors import client_type_number
-from mesh.interceptors.wrapping import Context
-from mesh.peers import address_of
+from mesh.calls.peers import address_of
+from mesh.calls.wrapping import Context
 from sekisho.auth.v1 import token_service_pb2 as pb
 from sekisho.auth.v1 import token_service_pb2_grpc
 

@@ -10,9 +10,9 @@ import typer
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.policy.sources import ConfigOption, ListenerOption, SetOption, chosen, doors_of
-from gateway.handout import callable_methods, hand_out
 from mesh.access.rules import ALL_CLIENT_TYPES, ClientType
 from mesh.config import ConfigError
+from policy.handout import callable_methods, hand_out
 
 _SET = "contracts.binpb"
 

@@ -7,18 +7,18 @@ from typing import Annotated
 import typer
 from sqlalchemy import Connection
 
+from authserver.clients.scopes import format_scope, parse_scope
+from authserver.clients.store.clients import scopes_in_use
+from authserver.clients.store.platforms import list_platforms
 from authserver.errors import InvalidScope
-from authserver.scopes import format_scope, parse_scope
-from authserver.store.clients import scopes_in_use
-from authserver.store.platforms import list_platforms
-from cli.beside import opened, settings_of
+from cli.authserver.beside import opened, settings_of
 from cli.home import DEFAULT_HOME, Home
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.policy.sources import ConfigOption, SetOption, chosen, config_in
-from gateway.findings import Finding, Severity, doubts
-from gateway.start_errors import start_errors
 from mesh.access.rules import ClientType
 from mesh.config import ConfigError
+from policy.findings import Finding, Severity, doubts
+from policy.start_errors import start_errors
 
 
 def check(

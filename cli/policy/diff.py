@@ -11,9 +11,9 @@ import typer
 from cli.output import JsonOption, console, print_json
 from cli.policy.revisions import checked_out
 from cli.policy.sources import policy_of_set
-from gateway.judgement import Policy, read_policy
-from gateway.policy_changes import Change, changes
 from mesh.config import ConfigError
+from policy.changes import Change, changes
+from policy.policy import Policy, read_policy
 
 # So that CI can ask for a second look: 1 is for what is wrong, 2 for what can't be read.
 SOMEBODY_GAINS = 3

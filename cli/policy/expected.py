@@ -11,8 +11,8 @@ import typer
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.policy.sources import ConfigOption, SetOption, chosen
-from gateway.expectations import Result, results
 from mesh.config import ConfigError
+from policy.expectations import Result, results
 
 
 def compare(

@@ -11,16 +11,16 @@ from jwt import PyJWTError, decode_complete
 from authserver.access_tokens import AccessToken, TokenRejected
 from authserver.config import AuthServerConfig
 from authserver.installation import read_installation
-from authserver.key_ring import KeyRing
-from authserver.store.keys import list_keys
-from cli.beside import opened, settings_of
+from authserver.keys.ring import KeyRing
+from authserver.keys.store import list_keys
+from cli.authserver.beside import opened, settings_of
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.policy.sources import ConfigOption, ListenerOption, SetOption, chosen, doors_of, method_path
-from gateway.explanation import Explanation, explain
 from mesh.access.rules import Caller, ClientType
 from mesh.config import ConfigError
-from mesh.private_tokens import TYP, caller_of
+from mesh.security.private_tokens import TYP, caller_of
+from policy.explanation import Explanation, explain
 
 ScopeOption = Annotated[list[str] | None, typer.Option("--scope", help="A scope of the token; as often as needed.")]
 
@@ -132,12 +132,12 @@ def _facts(door: str, path: str, explanation: Explanation) -> dict[str, Any]:
         "message": refusal.message if refusal else None,
         "steps": [
             {
-                "step": step.name,
-                "verdict": step.verdict,
-                "says": step.says,
-                "places": [{"file": place.file, "line": place.line} for place in step.places],
+                "step": point.name,
+                "verdict": point.outcome,
+                "says": point.says,
+                "places": [{"file": place.file, "line": place.line} for place in point.places],
             }
-            for step in explanation.steps
+            for point in explanation.points
         ],
     }
 
@@ -146,7 +146,7 @@ def _show(door: str, path: str, explanation: Explanation) -> None:
     refusal = explanation.refusal
     verdict = f"refused: {refusal.code.name} {refusal.reason}" if refusal else "allowed"
     console.print(f"{path} at {door}: {verdict}", soft_wrap=True, markup=False)
-    for number, step in enumerate(explanation.steps, 1):
-        console.print(f"  {number}. {step.name}: {step.verdict}. {step.says}", soft_wrap=True, markup=False)
-        for place in step.places:
+    for number, point in enumerate(explanation.points, 1):
+        console.print(f"  {number}. {point.name}: {point.outcome}. {point.says}", soft_wrap=True, markup=False)
+        for place in point.places:
             console.print(f"     {place}", soft_wrap=True, markup=False)

@@ -6,11 +6,11 @@ from typing import Annotated, TypeAlias
 import typer
 
 from cli.home import Home
-from gateway.judgement import Policy, policy_of, read_policy
-from mesh.access.descriptor_sets import read_descriptor_set
 from mesh.access.descriptors import PolicyError, own_contracts
-from mesh.access.names import advice
 from mesh.config import ConfigError
+from policy.policy import Policy, policy_of, read_policy
+from policy.similar_names import advice
+from policy.sources.descriptor_sets import read_descriptor_set
 
 ConfigOption: TypeAlias = Annotated[
     Path | None,

@@ -3,6 +3,7 @@
 import enum
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any, TypeAlias
 
 import typer
@@ -11,10 +12,12 @@ from rich.table import Table
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.policy.sources import ConfigOption, ListenerOption, SetOption, chosen, doors_of
-from gateway.judgement import Policy
-from gateway.restrictions import Mode, Restriction
 from mesh.access.descriptors import service_of
+from mesh.access.rules import ClientType
 from mesh.config import ConfigError
+from policy.changes import terms
+from policy.policy import Policy
+from policy.sources.restrictions import Mode, Restriction
 
 _Row: TypeAlias = dict[str, Any]
 
@@ -50,7 +53,7 @@ def table(
         raise ConfigError(f"--json and --format {format_} exclude each other")
     policy = chosen(config, descriptor_set, home)
     doors = doors_of(policy, listener)
-    rows = [_row(policy, door, path) for door in doors for path in policy.routes]
+    rows = rows_of(policy, doors)
     if as_json or format_ is Format.JSON:
         print_json(rows)
         return
@@ -63,13 +66,20 @@ def table(
             console.print(_text(shown, f"{door}, by {source}"))
 
 
-def _row(policy: Policy, door: str, path: str) -> _Row:
-    rule = policy.routes[path].method.rule
+def rows_of(policy: Policy, doors: Sequence[str]) -> list[_Row]:
+    """Return the rows of the table, by door and method."""
+    rules_alone = replace(policy, restrictions={})
+    return [_row(policy, rules_alone, door, path) for door in doors for path in policy.routes]
+
+
+def _row(policy: Policy, rules_alone: Policy, door: str, path: str) -> _Row:
+    rule = policy.rule(path)
+    public = terms(rules_alone, door, path, None) is not None
     return {
         "listener": door,
         "method": path,
-        "public": bool(rule and rule.public),
-        "client_types": sorted(rule.client_types & policy.doors[door]) if rule else [],
+        "public": public,
+        "client_types": [] if public else [who for who in sorted(ClientType) if terms(rules_alone, door, path, who)],
         "scopes": sorted(rule.scopes) if rule else [],
         "restrictions": [
             {"name": entry.restriction.name, "mode": entry.restriction.mode, "takes": takes(entry.restriction)}

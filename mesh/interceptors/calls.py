@@ -7,13 +7,13 @@ from typing import Any, NoReturn
 import grpc
 import structlog
 
-from mesh import request_id
-from mesh.call_record import CallRecord, Observer, begin
+from mesh.calls import request_id
+from mesh.calls.call_record import CallRecord, Observer, begin
+from mesh.calls.peers import workload_of
+from mesh.calls.wrapping import Context, Handler, Run, wrap
 from mesh.errors import Code, MetadataTooLarge, ServiceError
 from mesh.interceptors.errors import abort
-from mesh.interceptors.wrapping import Context, Handler, Run, wrap
-from mesh.logging import log_call
-from mesh.peers import workload_of
+from mesh.telemetry.logging import log_call
 
 _log = structlog.get_logger()
 

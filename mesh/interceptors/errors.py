@@ -8,10 +8,10 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RequestInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
-from mesh import request_id
-from mesh.error_info import DETAILS_KEY
+from mesh.calls import request_id
+from mesh.calls.error_info import DETAILS_KEY
+from mesh.calls.wrapping import Context
 from mesh.errors import Code, InvalidRequest, ServiceError
-from mesh.interceptors.wrapping import Context
 
 DOMAIN = "sekisho"
 

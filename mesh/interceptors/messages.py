@@ -5,8 +5,8 @@ from typing import Any
 
 from google.protobuf.message import DecodeError
 
+from mesh.calls.wrapping import Context, Handler, rebuilt
 from mesh.errors import InvalidRequest
-from mesh.interceptors.wrapping import Context, Handler, rebuilt
 
 
 class MessageInterceptor:

@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Mapping
 
 from mesh.access.descriptors import service_of
-from mesh.call_record import Decision, current_call
+from mesh.calls.call_record import Decision, current_call
+from mesh.calls.infrastructure import INFRASTRUCTURE_SERVICES
+from mesh.calls.wrapping import Context, Handler, Run, wrap
 from mesh.config import ConfigError
 from mesh.errors import Code, ServiceError
-from mesh.infrastructure import INFRASTRUCTURE_SERVICES
-from mesh.interceptors.wrapping import Context, Handler, Run, wrap
-from mesh.tls import spiffe_id
+from mesh.security.tls import spiffe_id
 
 # For methods that every workload of the company may call; TLS has verified that the caller is one.
 ANY_WORKLOAD = frozenset({"*"})

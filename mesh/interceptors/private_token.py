@@ -3,13 +3,13 @@
 from collections.abc import Mapping
 from contextvars import ContextVar
 
-from mesh.access.decision import decide
+from mesh.access.decision import judge
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, Caller
-from mesh.call_record import Decision, current_call
-from mesh.interceptors.wrapping import Context, Handler, Run, wrap
-from mesh.metadata import bearer_token
-from mesh.private_tokens import InvalidPrivateToken, PrivateTokenVerifier
+from mesh.calls.call_record import Decision, current_call
+from mesh.calls.metadata import bearer_token
+from mesh.calls.wrapping import Context, Handler, Run, wrap
+from mesh.security.private_tokens import InvalidPrivateToken, PrivateTokenVerifier
 
 _caller: ContextVar[Caller] = ContextVar("caller")
 
@@ -45,7 +45,7 @@ class PrivateTokenInterceptor:
                 raise InvalidPrivateToken("exactly one authorization header with a private access token is needed")
             caller = await self._verifier.verify(token)
             call.name_client(caller)
-            decide(rule, ALL_CLIENT_TYPES, caller)
+            judge(rule, ALL_CLIENT_TYPES, caller).enforce()
             call.decision = Decision.ALLOWED
             _caller.set(caller)
             return await run(request, context)

@@ -1,7 +1,7 @@
 """`sekisho.payments.v1.LedgerService`."""
 
-from mesh.database import Database
-from mesh.interceptors.wrapping import Context
+from mesh.calls.wrapping import Context
+from mesh.storage.database import Database
 from payments.store.ledger import trial_balance
 from sekisho.payments.v1 import ledger_service_pb2 as pb
 from sekisho.payments.v1 import ledger_service_pb2_grpc as pb_grpc

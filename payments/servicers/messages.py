@@ -2,7 +2,7 @@
 
 from google.protobuf.message import Message
 
-from mesh.fields import Fields
+from mesh.serving.fields import Fields
 from mesh.timestamps import timestamp
 from payments.application_states import Application
 from payments.money import Money, check_amount

@@ -8,8 +8,8 @@ from google.protobuf.message import Message
 from sqlalchemy import Connection
 
 from mesh.crash_points import crash_point
-from mesh.database import Database
 from mesh.errors import ServiceError
+from mesh.storage.database import Database
 from payments.store.tables import idempotency
 from sekisho.payments.v1 import partner_application_service_pb2, payment_service_pb2, wallet_service_pb2
 

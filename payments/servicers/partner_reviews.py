@@ -2,12 +2,12 @@
 
 from collections.abc import Callable
 
-from mesh.database import Database
-from mesh.fields import Fields
+from mesh.calls.wrapping import Context
 from mesh.ids import new_id
 from mesh.interceptors.private_token import current_caller
-from mesh.interceptors.wrapping import Context
-from mesh.paging import parse_page
+from mesh.serving.fields import Fields
+from mesh.serving.paging import parse_page
+from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 from payments.review import approve_application, reject_application
 from payments.servicers.messages import application_message, check_id

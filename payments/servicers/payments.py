@@ -6,13 +6,13 @@ from typing import Protocol, TypeAlias
 
 from sqlalchemy import Connection
 
-from mesh.database import Database
+from mesh.calls.wrapping import Context
 from mesh.errors import InvalidRequest
-from mesh.fields import Fields
 from mesh.ids import new_id
 from mesh.interceptors.private_token import current_caller
-from mesh.interceptors.wrapping import Context
-from mesh.paging import parse_page
+from mesh.serving.fields import Fields
+from mesh.serving.paging import parse_page
+from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 from payments.cancel_payment import cancel_payment
 from payments.capture_payment import capture_payment

@@ -6,11 +6,11 @@ from collections.abc import Callable
 from google.protobuf.duration_pb2 import Duration
 from sqlalchemy import Connection
 
-from mesh.database import Database
-from mesh.fields import Fields
+from mesh.calls.wrapping import Context
 from mesh.ids import new_id
 from mesh.interceptors.private_token import current_caller
-from mesh.interceptors.wrapping import Context
+from mesh.serving.fields import Fields
+from mesh.storage.database import Database
 from mesh.timestamps import timestamp, to_ms
 from payments.money import check_currency
 from payments.servicers.messages import check_id, money_message, required_amount, wallet_message

@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mesh.database import Database
 from mesh.errors import Code, ServerStopping, ServiceError
+from mesh.storage.database import Database
 from payments.store.events import count_events
 
 _MOST_OF_PARTNER = 20

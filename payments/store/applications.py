@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import Connection, Row, insert, select, update
 from sqlalchemy import bindparam as bind
 
-from mesh.paging import Page
+from mesh.serving.paging import Page
 from payments.application_states import Application, ApplicationNotFound, ApplicationState
 from payments.store.tables import AFTER_ALL_IDS, applications, partners
 

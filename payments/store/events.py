@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, insert, literal_column, select, update
 from sqlalchemy import bindparam as bind
 
-from mesh.statements import DriverStatement
+from mesh.storage.statements import DriverStatement
 from payments.payment_states import Payment
 from payments.store.payments import payment_of
 from payments.store.tables import partners, payment_events, payments

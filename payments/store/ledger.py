@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, case, func, insert, or_, select, update
 from sqlalchemy import bindparam as bind
 
-from mesh.statements import DriverStatement
+from mesh.storage.statements import DriverStatement
 from payments.ledger import Account, AccountKind, Balance, Entry, LedgerError, LedgerTransaction, entries_of
 from payments.money import Money
 from payments.store.tables import accounts, entries, transactions

@@ -6,8 +6,8 @@ from typing import Any
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy import bindparam as bind
 
-from mesh.paging import Page
-from mesh.statements import DriverStatement
+from mesh.serving.paging import Page
+from mesh.storage.statements import DriverStatement
 from payments.payment_states import Payment, PaymentNotFound, PaymentState
 from payments.store.tables import AFTER_ALL_IDS, payments
 

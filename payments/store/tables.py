@@ -17,7 +17,7 @@ from sqlalchemy import (
     Table,
 )
 
-from mesh.idempotency import IdempotencyTable
+from mesh.storage.idempotency import IdempotencyTable
 
 # Sorts after every id; lists of the newest first begin below it.
 AFTER_ALL_IDS = "z"

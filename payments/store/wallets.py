@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, and_, func, insert, select, update
 from sqlalchemy import bindparam as bind
 
-from mesh.statements import DriverStatement
+from mesh.storage.statements import DriverStatement
 from payments.errors import WalletNotFound
 from payments.ledger import AccountKind
 from payments.money import Money

@@ -5,11 +5,11 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from mesh.database import Database
-from mesh.fields import Fields
+from mesh.calls.wrapping import Context
 from mesh.ids import new_id
-from mesh.interceptors.wrapping import Context
-from mesh.paging import parse_page
+from mesh.serving.fields import Fields
+from mesh.serving.paging import parse_page
+from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 from sekisho.shops.v1 import catalog_service_pb2, catalog_service_pb2_grpc
 from shops.catalog import create_product

@@ -1,7 +1,7 @@
 """Makes messages of what is in the database, and the other way round."""
 
-from mesh.interceptors.wrapping import Context
-from mesh.metadata import bearer_token
+from mesh.calls.metadata import bearer_token
+from mesh.calls.wrapping import Context
 from mesh.timestamps import timestamp
 from sekisho.payments.v1 import money_pb2
 from sekisho.shops.v1 import catalog_service_pb2, order_service_pb2, shop_service_pb2

@@ -6,10 +6,10 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from mesh.database import Database
-from mesh.fields import Fields
+from mesh.calls.wrapping import Context
 from mesh.ids import new_id
-from mesh.interceptors.wrapping import Context
+from mesh.serving.fields import Fields
+from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 from sekisho.shops.v1 import order_service_pb2, order_service_pb2_grpc
 from shops.money import MOST_QUANTITY

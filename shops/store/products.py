@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, RowMapping, insert, select
 from sqlalchemy import bindparam as bind
 
-from mesh.paging import Page
+from mesh.serving.paging import Page
 from shops.money import Money
 from shops.store.tables import PRODUCTS
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from sqlalchemy import Connection, RowMapping, insert, select, update
 from sqlalchemy import bindparam as bind
 
-from mesh.paging import Page
+from mesh.serving.paging import Page
 from shops.opening_states import OpeningState
 from shops.store.tables import SHOPS
 

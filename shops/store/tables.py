@@ -2,7 +2,7 @@
 
 from sqlalchemy import BigInteger, Column, ForeignKey, Index, Integer, LargeBinary, MetaData, String, Table
 
-from mesh.idempotency import IdempotencyTable
+from mesh.storage.idempotency import IdempotencyTable
 
 METADATA = MetaData()
 IDEMPOTENCY = IdempotencyTable(METADATA)

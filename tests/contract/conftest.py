@@ -9,7 +9,7 @@ import grpc
 import pytest
 import yaml
 
-from cli.configurations import Ports
+from cli.local.configurations import Ports
 from mesh.access.rules import ALL_CLIENT_TYPES, ClientType
 from tests.mesh import Mesh
 

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import grpc
 import pytest
 
-from gateway.config import GatewayConfig
 from mesh.access.descriptors import own_contracts, read_methods
 from mesh.access.rules import ClientType
 from mesh.config import load
+from policy.sources.gateway_config import GatewayConfig
 from tests.contract.conftest import LISTENERS, Doors
 from tests.mesh import Mesh, outcome
 

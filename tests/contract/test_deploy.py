@@ -10,7 +10,7 @@ import httpx
 import pytest
 import yaml
 
-from cli.configurations import HOST, reserved_port
+from cli.local.configurations import HOST, reserved_port
 from tests.unit.gateway.fake_services import issue_certificates
 from tests.unit.gateway.front import gateway_front
 

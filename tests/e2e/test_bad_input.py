@@ -8,8 +8,8 @@ import uuid
 import grpc
 import pytest
 
-from cli import backstage
-from mesh import signed_jwt, tls
+from cli.demo import backstage
+from mesh.security import signed_jwt, tls
 from sekisho.auth.v1 import client_registration_service_pb2 as registration_pb
 from sekisho.auth.v1 import exchange_service_pb2 as exchange_pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc as exchange_grpc
@@ -24,6 +24,11 @@ from tests.mesh import OK, Mesh, Tenant, error_info, jpy, outcome
 INVALID_TOKEN = ("UNAUTHENTICATED", "INVALID_TOKEN")
 REFUSED = (("UNAUTHENTICATED", "INVALID_CLIENT"), ("RESOURCE_EXHAUSTED", "TOO_MANY_FAILURES"))
 INVALID_REQUEST = ("INVALID_ARGUMENT", "INVALID_REQUEST")
+
+
+@pytest.fixture(scope="module")
+def mesh(mesh_on_each_database: Mesh) -> Mesh:
+    return mesh_on_each_database
 
 
 @pytest.fixture(scope="module")

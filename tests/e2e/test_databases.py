@@ -15,9 +15,9 @@ import psycopg
 import pytest
 from sqlalchemy import create_engine, text
 
-from cli.configurations import MeshOptions, Ports
 from cli.home import Home
-from cli.preparation import prepare
+from cli.local.configurations import MeshOptions, Ports
+from cli.local.preparation import prepare
 from sekisho.auth.v1 import token_service_pb2 as token_pb
 from sekisho.payments.v1 import wallet_service_pb2 as wallet_pb
 from tests.mesh import OK, Mesh, mesh_up, sekisho

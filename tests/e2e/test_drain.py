@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from cli.home import Home
-from mesh.channel import open_channel
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig
 from sekisho.auth.v1 import key_service_pb2 as key_pb
 from sekisho.auth.v1 import key_service_pb2_grpc as key_grpc

@@ -17,10 +17,10 @@ import grpc
 import pytest
 import yaml
 
-from cli.configurations import reserved_port
-from mesh.channel import open_channel
+from cli.local.configurations import reserved_port
+from mesh.calls.error_info import read_error_info
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig
-from mesh.error_info import read_error_info
 from sekisho.auth.v1 import token_service_pb2 as token_pb
 from sekisho.auth.v1 import token_service_pb2_grpc as token_grpc
 from tests.mesh import Mesh

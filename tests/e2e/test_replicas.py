@@ -9,16 +9,16 @@ from functools import partial
 
 import pytest
 
+from authserver.clients.blocking import revoke
+from authserver.clients.store.blocks import Holder
+from authserver.clients.store.platforms import Platform, add_platform
 from authserver.config import AuthServerConfig
 from authserver.installation import read_installation
-from authserver.shut_out import revoke
-from authserver.store.blocks import Holder
-from authserver.store.platforms import Platform, add_platform
 from bench.replicas import bearer, calling, seconds_until_refused
 from cli.home import read_credentials
-from cli.preparation import MIGRATED, scopes_of
+from cli.local.preparation import MIGRATED, scopes_of
 from mesh.access.rules import ClientType
-from mesh.channel import open_channel
+from mesh.channels.channel import open_channel
 from mesh.config import load
 from payments.config import PaymentsConfig
 from sekisho.auth.v1 import client_registration_service_pb2 as registration_pb

@@ -12,18 +12,18 @@ from google.rpc.status_pb2 import Status
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authserver.clients.scopes import format_scope, grant_scope, parse_scope
 from authserver.errors import InvalidScope
-from authserver.scopes import format_scope, grant_scope, parse_scope
 from gateway.errors import InvalidMetadata
 from gateway.forwarding import forwarded_metadata
-from mesh import request_id
-from mesh.error_info import DETAILS_KEY, read_error_info
+from mesh.calls import request_id
+from mesh.calls.error_info import DETAILS_KEY, read_error_info
+from mesh.calls.metadata import bearer_token
+from mesh.calls.peers import address_of, network_of
 from mesh.errors import InvalidRequest
-from mesh.fields import Fields
 from mesh.ids import new_id
-from mesh.metadata import bearer_token
-from mesh.paging import Page, parse_page
-from mesh.peers import address_of, network_of
+from mesh.serving.fields import Fields
+from mesh.serving.paging import Page, parse_page
 from payments.money import CURRENCIES, MAX_AMOUNT, Money, check_amount
 from payments.servicers.cursors import decode_cursor, encode_cursor
 from tests.fuzz.effort import cases

@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from starlette.requests import Request
 from starlette.types import Message
 
-from authserver.client_assertions import AssertionRejected, client_id_of, verify_assertion
-from authserver.client_authentication import parse_authentication
-from authserver.client_keys import ClientKey
+from authserver.clients.assertions import AssertionRejected, client_id_of, verify_assertion
+from authserver.clients.authentication_method import parse_authentication
+from authserver.clients.keys import ClientKey
+from authserver.clients.presented import PresentedAssertion, PresentedSecret
 from authserver.errors import InvalidClient, InvalidClientMetadata
-from authserver.http_face.bodies import read_form, read_json
-from authserver.http_face.client_metadata import read_metadata
-from authserver.http_face.credentials import client_credentials
-from authserver.http_face.refusals import Refused
-from authserver.presented import PresentedAssertion, PresentedSecret
+from authserver.http.bodies import read_form, read_json
+from authserver.http.client_metadata import read_metadata
+from authserver.http.credentials import client_credentials
+from authserver.http.refusals import Refused
 from mesh.errors import InvalidRequest
 from tests.fuzz.effort import cases
 from tests.fuzz.mutations import hostile_texts, spliced, spoiled

@@ -10,14 +10,14 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 from gateway.checkpoint import Checkpoint
-from gateway.narrowing import Restrictions
-from gateway.policy import Route
-from gateway.restrictions import compile_restrictions, parse_restrictions
 from gateway.restrictions_in_force import RestrictionsInForce
 from mesh.access.descriptors import Method
+from mesh.access.narrowing import Restrictions
 from mesh.access.rules import PUBLIC, Caller, ClientType, MethodRule
 from mesh.config import ConfigError
 from mesh.errors import ServiceError
+from policy.routes import Route
+from policy.sources.restrictions import compile_restrictions, parse_restrictions
 from tests.fuzz.effort import cases
 from tests.fuzz.mutations import hostile_texts, mutated
 

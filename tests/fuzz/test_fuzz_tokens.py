@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authserver.access_tokens import AccessToken, Epochs, TokenRejected, TokenSealer
-from authserver.client_secrets import Peppers, new_client_secret
+from authserver.clients.secrets import Peppers, new_client_secret
+from authserver.clients.software_statements import TYP as STATEMENT_TYP
+from authserver.clients.software_statements import StatementIssuer, verify_statement
 from authserver.errors import InvalidSoftwareStatement
-from authserver.software_statements import TYP as STATEMENT_TYP
-from authserver.software_statements import StatementIssuer, verify_statement
-from mesh import private_tokens, signed_jwt
 from mesh.access.rules import Caller, ClientType
-from mesh.private_tokens import InvalidPrivateToken, Keys, PrivateTokenVerifier
-from mesh.signed_jwt import SigningKey, create_pem
+from mesh.security import private_tokens, signed_jwt
+from mesh.security.private_tokens import InvalidPrivateToken, Keys, PrivateTokenVerifier
+from mesh.security.signed_jwt import SigningKey, create_pem
 from shops.owner_tokens import owner_token, same_token
 from tests.fuzz.effort import cases
 from tests.fuzz.mutations import hostile_texts, spliced, spoiled

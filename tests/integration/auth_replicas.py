@@ -7,14 +7,14 @@ from pathlib import Path
 
 import grpc
 
+from authserver.clients.register import Credentials
 from authserver.config import AuthServerConfig
-from authserver.exchange_token import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
-from authserver.register_client import Credentials
 from authserver.server import running
-from mesh.channel import open_channel
+from authserver.tokens.exchange import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
+from mesh.calls.error_info import read_error_info
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig
-from mesh.error_info import read_error_info
-from mesh.tls import dns_name
+from mesh.security.tls import dns_name
 from sekisho.auth.v1 import exchange_service_pb2 as exchange_pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc as exchange_grpc
 from sekisho.auth.v1 import key_service_pb2 as key_pb

@@ -13,18 +13,18 @@ from google.protobuf.json_format import ParseDict
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from mesh import tls
 from mesh.access.descriptors import own_contracts
 from mesh.access.rules import Caller, ClientType
+from mesh.calls.error_info import DETAILS_KEY
+from mesh.calls.wrapping import Context
 from mesh.config import ChannelConfig, ServerConfig
-from mesh.error_info import DETAILS_KEY
-from mesh.interceptors.wrapping import Context
-from mesh.pki import create_authority, issue_workload
-from mesh.private_tokens import TYP, claims_of
-from mesh.reflection import ReflectionHandler
-from mesh.secret_files import write_private
-from mesh.server import Server, Service
-from mesh.signed_jwt import SigningKey, create_pem, sign
+from mesh.security import tls
+from mesh.security.pki import create_authority, issue_workload
+from mesh.security.private_tokens import TYP, claims_of
+from mesh.security.secret_files import write_private
+from mesh.security.signed_jwt import SigningKey, create_pem, sign
+from mesh.serving.reflection import ReflectionHandler
+from mesh.serving.server import Server, Service
 from payments.config import PaymentsConfig
 from payments.server import running
 from sekisho.auth.v1 import key_service_pb2, key_service_pb2_grpc

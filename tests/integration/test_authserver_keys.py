@@ -9,20 +9,20 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from authserver.clients.provision import Provisioner, provision_staff
+from authserver.clients.register import Credentials
 from authserver.config import AuthServerConfig, PepperConfig
 from authserver.installation import read_installation
-from authserver.key_schedule import Use
-from authserver.provision_client import Provisioner, provision_staff
-from authserver.register_client import Credentials
-from authserver.rotate_keys import KeyKeeper, paces, retire_key, rotate_key
-from authserver.store.keys import list_keys
-from mesh import pki
+from authserver.keys.rotation import KeyKeeper, paces, retire_key, rotate_key
+from authserver.keys.schedule import Use
+from authserver.keys.store import list_keys
 from mesh.access.rules import ClientType
 from mesh.config import ServerConfig
-from mesh.database import Database
-from mesh.migrations import upgrade
-from mesh.secret_files import create_key
-from mesh.signed_jwt import SigningKey, create_pem
+from mesh.security import pki
+from mesh.security.secret_files import create_key
+from mesh.security.signed_jwt import SigningKey, create_pem
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 from mesh.timestamps import to_ms
 from sekisho.auth.v1 import revocation_service_pb2 as revocation_pb
 from tests.integration.auth_replicas import Replica, two

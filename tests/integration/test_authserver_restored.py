@@ -14,13 +14,13 @@ import pytest
 
 from authserver.config import AuthServerConfig
 from authserver.server import running
-from cli.configurations import MeshOptions, Ports
 from cli.home import Home, read_credentials
-from cli.preparation import prepare
-from mesh import tls
-from mesh.channel import open_channel
+from cli.local.configurations import MeshOptions, Ports
+from cli.local.preparation import prepare
+from mesh.calls.error_info import read_error_info
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig, load
-from mesh.error_info import read_error_info
+from mesh.security import tls
 from sekisho.auth.v1 import exchange_service_pb2_grpc as exchange_grpc
 from sekisho.auth.v1 import token_service_pb2 as token_pb
 from sekisho.auth.v1 import token_service_pb2_grpc as token_grpc

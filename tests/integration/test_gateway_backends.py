@@ -97,7 +97,7 @@ def reply(request: Request) -> Reply | grpc.StatusCode:
 
 
 @asynccontextmanager
-async def scene(folder: Path, kind: Callable[[Path], Any] = FakeBackend, **settings: Any) -> AsyncIterator[Scene]:
+async def scene_of(folder: Path, kind: Callable[[Path], Any] = FakeBackend, **settings: Any) -> AsyncIterator[Scene]:
     auth, one, two = FakeAuthServer(folder), kind(folder), kind(folder)
     auth.reply = reply
     async with AsyncExitStack() as stack:
@@ -106,18 +106,16 @@ async def scene(folder: Path, kind: Callable[[Path], Any] = FakeBackend, **setti
         first, second = [await stack.enter_async_context(proxied(each.port)) for each in (one, two)]
         behind = AtSeveralAddresses(folder, [first.port, second.port])
         front = await stack.enter_async_context(gateway_front(folder, behind, auth, **settings))
-        it = Scene(front, one, two, (first, second))
+        scene = Scene(front, one, two, (first, second))
         if kind is FakeBackend:
-            await it.both_answer()
-        yield it
+            await scene.both_answer()
+        yield scene
 
 
-def run(story: Callable[[Scene], Awaitable[None]], folder: Path, **settings: Any) -> None:
-    async def told() -> None:
-        async with scene(folder, **settings) as it:
-            await story(it)
-
-    asyncio.run(told())
+@pytest.fixture
+async def scene(folder: Path) -> AsyncIterator[Scene]:
+    async with scene_of(folder) as scene:
+        yield scene
 
 
 def refusing(times: int) -> Callable[[bytes, Any], Awaitable[bytes]]:
@@ -133,156 +131,126 @@ def refusing(times: int) -> Callable[[bytes, Any], Awaitable[bytes]]:
     return answer
 
 
-def test_calls_go_round_among_the_addresses(folder: Path) -> None:
-    async def story(it: Scene) -> None:
-        assert await it.answered_by(40) == (20, 20)
-
-    run(story, folder)
+async def test_calls_go_round_among_the_addresses(scene: Scene) -> None:
+    assert await scene.answered_by(40) == (20, 20)
 
 
-def test_an_address_that_says_it_does_not_serve_gets_no_call_until_it_does(folder: Path) -> None:
-    async def story(it: Scene) -> None:
-        await it.two.report(serving=False)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while await it.answered_by(4) != (4, 0):
-                pass
-        assert await it.answered_by(20) == (20, 0)
-        await it.two.report(serving=True)
-        await it.both_answer()
-
-    run(story, folder)
+async def test_an_address_that_says_it_does_not_serve_gets_no_call_until_it_does(scene: Scene) -> None:
+    await scene.two.report(serving=False)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await scene.answered_by(4) != (4, 0):
+            pass
+    assert await scene.answered_by(20) == (20, 0)
+    await scene.two.report(serving=True)
+    await scene.both_answer()
 
 
-def test_health_is_not_asked_if_the_configuration_says_so(folder: Path) -> None:
-    async def story(it: Scene) -> None:
-        await it.two.report(serving=False)
-        assert await it.answered_by(40) == (20, 20)
-
-    run(story, folder, health_checked=False)
+async def test_health_is_not_asked_if_the_configuration_says_so(folder: Path) -> None:
+    async with scene_of(folder, health_checked=False) as scene:
+        await scene.two.report(serving=False)
+        assert await scene.answered_by(40) == (20, 20)
 
 
 @pytest.mark.parametrize("method", [IDEMPOTENT, NOT_IDEMPOTENT])
-def test_nobody_notices_an_address_that_stops_and_starts_between_calls(folder: Path, method: str) -> None:
-    async def story(it: Scene) -> None:
-        for _ in range(3):
-            await it.two.kill()
-            assert await it.answered_by(10, method) == (10, 0)
-            await it.two.start()
-            await it.both_answer()
-
-    run(story, folder)
+async def test_nobody_notices_an_address_that_stops_and_starts_between_calls(scene: Scene, method: str) -> None:
+    for _ in range(3):
+        await scene.two.kill()
+        assert await scene.answered_by(10, method) == (10, 0)
+        await scene.two.start()
+        await scene.both_answer()
 
 
 @pytest.mark.parametrize("method", [IDEMPOTENT, NOT_IDEMPOTENT])
-def test_when_no_address_is_left_it_is_said_so_and_nothing_was_done(folder: Path, method: str) -> None:
-    async def story(it: Scene) -> None:
-        for each in (it.one, it.two):
-            await each.kill()
-        calls = len(it.one.calls) + len(it.two.calls)
-        for _ in range(5):
-            assert await outcome(it.call(method)) == UNREACHABLE
-        assert len(it.one.calls) + len(it.two.calls) == calls
-        await it.one.start()
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while (status := await it.call(method).code()) != Status.OK:
-                assert status == Status.UNAVAILABLE
-
-    run(story, folder)
+async def test_when_no_address_is_left_it_is_said_so_and_nothing_was_done(scene: Scene, method: str) -> None:
+    for each in (scene.one, scene.two):
+        await each.kill()
+    calls = len(scene.one.calls) + len(scene.two.calls)
+    for _ in range(5):
+        assert await outcome(scene.call(method)) == UNREACHABLE
+    assert len(scene.one.calls) + len(scene.two.calls) == calls
+    await scene.one.start()
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (status := await scene.call(method).code()) != Status.OK:
+            assert status == Status.UNAVAILABLE
 
 
-def test_when_no_address_serves_it_is_said_so(folder: Path) -> None:
-    async def story(it: Scene) -> None:
-        for each in (it.one, it.two):
-            await each.report(serving=False)
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while await it.call().code() == Status.OK:
-                pass
-        assert await outcome(it.call()) == UNREACHABLE
-
-    run(story, folder)
+async def test_when_no_address_serves_it_is_said_so(scene: Scene) -> None:
+    for each in (scene.one, scene.two):
+        await each.report(serving=False)
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await scene.call().code() == Status.OK:
+            pass
+    assert await outcome(scene.call()) == UNREACHABLE
 
 
-def test_an_idempotent_method_is_tried_again_at_another_address(folder: Path) -> None:
-    async def story(it: Scene) -> None:
-        it.one.answer = refusing(100)
-        before = len(it.one.calls)
-        for _ in range(10):
-            assert await it.call() == b"hello"
-        assert len(it.one.calls) > before  # it was asked, and refused
-
-    run(story, folder)
+async def test_an_idempotent_method_is_tried_again_at_another_address(scene: Scene) -> None:
+    scene.one.answer = refusing(100)
+    before = len(scene.one.calls)
+    for _ in range(10):
+        assert await scene.call() == b"hello"
+    assert len(scene.one.calls) > before  # it was asked, and refused
 
 
-def test_an_idempotent_method_is_tried_three_times_at_most(folder: Path) -> None:
-    async def story(it: Scene) -> None:
-        before = len(it.one.calls) + len(it.two.calls)
-        it.one.answer = it.two.answer = refusing(100)
-        assert (await outcome(it.call()))[0] == Status.UNAVAILABLE
-        assert len(it.one.calls) + len(it.two.calls) - before == 3
-
-    run(story, folder)
+async def test_an_idempotent_method_is_tried_three_times_at_most(scene: Scene) -> None:
+    before = len(scene.one.calls) + len(scene.two.calls)
+    scene.one.answer = scene.two.answer = refusing(100)
+    assert (await outcome(scene.call()))[0] == Status.UNAVAILABLE
+    assert len(scene.one.calls) + len(scene.two.calls) - before == 3
 
 
-def test_a_method_that_is_not_declared_idempotent_is_tried_once(folder: Path) -> None:
-    async def story(it: Scene) -> None:
-        before = len(it.one.calls) + len(it.two.calls)
-        it.one.answer = it.two.answer = refusing(1)
-        assert (await outcome(it.call(NOT_IDEMPOTENT)))[0] == Status.UNAVAILABLE
-        assert len(it.one.calls) + len(it.two.calls) - before == 1
-
-    run(story, folder)
+async def test_a_method_that_is_not_declared_idempotent_is_tried_once(scene: Scene) -> None:
+    before = len(scene.one.calls) + len(scene.two.calls)
+    scene.one.answer = scene.two.answer = refusing(1)
+    assert (await outcome(scene.call(NOT_IDEMPOTENT)))[0] == Status.UNAVAILABLE
+    assert len(scene.one.calls) + len(scene.two.calls) - before == 1
 
 
 @pytest.mark.parametrize("code", [code for code in Status if code not in {Status.OK, Status.UNAVAILABLE}])
-def test_no_other_status_is_tried_again(folder: Path, code: Status) -> None:
+async def test_no_other_status_is_tried_again(scene: Scene, code: Status) -> None:
     async def answer(_request: bytes, context: Any) -> bytes:
         await context.abort(code, "no")
         return b""
 
-    async def story(it: Scene) -> None:
-        before = len(it.one.calls) + len(it.two.calls)
-        it.one.answer = it.two.answer = answer
-        assert (await outcome(it.call()))[0] == code
-        assert len(it.one.calls) + len(it.two.calls) - before == 1
-
-    run(story, folder)
+    before = len(scene.one.calls) + len(scene.two.calls)
+    scene.one.answer = scene.two.answer = answer
+    assert (await outcome(scene.call()))[0] == code
+    assert len(scene.one.calls) + len(scene.two.calls) - before == 1
 
 
 @pytest.mark.parametrize("method", [IDEMPOTENT, NOT_IDEMPOTENT])
-def test_a_call_whose_connection_breaks_is_done_again_only_if_declared_idempotent(folder: Path, method: str) -> None:
-    async def story(it: Scene) -> None:
-        async def hang(_request: bytes, _context: Any) -> bytes:
-            it.one.answer = it.two.answer = echo
-            begun.set()
-            await asyncio.Event().wait()
-            return b""
+async def test_a_call_whose_connection_breaks_is_done_again_only_if_declared_idempotent(
+    scene: Scene, method: str
+) -> None:
+    async def hang(_request: bytes, _context: Any) -> bytes:
+        scene.one.answer = scene.two.answer = echo
+        begun.set()
+        await asyncio.Event().wait()
+        return b""
 
-        begun = asyncio.Event()
-        echo = it.one.answer
-        it.one.answer = it.two.answer = hang
-        before = len(it.one.calls) + len(it.two.calls)
-        call = asyncio.ensure_future(it.call(method))
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await begun.wait()
-        for way in it.ways:
-            way.cut()
-        if method == IDEMPOTENT:
-            assert await call == b"hello"
-        else:
-            assert await outcome(call) == UNREACHABLE
-        assert len(it.one.calls) + len(it.two.calls) - before == (2 if method == IDEMPOTENT else 1)
-
-    run(story, folder)
-
-
-def stream(it: Scene) -> Any:
-    return it.front.channel.unary_stream(WATCH)(b"", metadata=[("authorization", f"Bearer {TOKEN}")])
+    begun = asyncio.Event()
+    echo = scene.one.answer
+    scene.one.answer = scene.two.answer = hang
+    before = len(scene.one.calls) + len(scene.two.calls)
+    call = asyncio.ensure_future(scene.call(method))
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await begun.wait()
+    for way in scene.ways:
+        way.cut()
+    if method == IDEMPOTENT:
+        assert await call == b"hello"
+    else:
+        assert await outcome(call) == UNREACHABLE
+    assert len(scene.one.calls) + len(scene.two.calls) - before == (2 if method == IDEMPOTENT else 1)
 
 
-def test_a_stream_is_tried_again_before_its_first_answer_only(folder: Path) -> None:
+def stream(scene: Scene) -> Any:
+    return scene.front.channel.unary_stream(WATCH)(b"", metadata=[("authorization", f"Bearer {TOKEN}")])
+
+
+async def test_a_stream_is_tried_again_before_its_first_answer_only(folder: Path) -> None:
     opened = Counter[str]()
+    async with scene_of(folder, kind=StreamBackend) as scene:
 
-    async def story(it: Scene) -> None:
         async def refuse_once(context: Any) -> None:
             opened["early"] += 1
             if opened["early"] == 1:
@@ -294,21 +262,19 @@ def test_a_stream_is_tried_again_before_its_first_answer_only(folder: Path) -> N
             await context.write(b"first")
             await context.abort(Status.UNAVAILABLE, "not now")
 
-        it.one.handle = it.two.handle = refuse_once
-        call = stream(it)
+        scene.one.handle = scene.two.handle = refuse_once
+        call = stream(scene)
         assert [await call.read(), await call.read()] == [b"first", grpc.aio.EOF]
-        it.one.handle = it.two.handle = break_off
-        call = stream(it)
+        scene.one.handle = scene.two.handle = break_off
+        call = stream(scene)
         assert await call.read() == b"first"
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await call.read()
         assert error.value.code() == Status.UNAVAILABLE
         assert opened == {"early": 2, "late": 1}
 
-    run(story, folder, kind=StreamBackend)
 
-
-def test_a_stream_that_breaks_off_after_its_first_answer_ends(folder: Path) -> None:
+async def test_a_stream_that_breaks_off_after_its_first_answer_ends(folder: Path) -> None:
     opened: list[object] = []
 
     async def forever(context: Any) -> None:
@@ -316,18 +282,16 @@ def test_a_stream_that_breaks_off_after_its_first_answer_ends(folder: Path) -> N
         await context.write(b"first")
         await asyncio.Event().wait()
 
-    async def story(it: Scene) -> None:
-        it.one.handle = it.two.handle = forever
-        call = stream(it)
+    async with scene_of(folder, kind=StreamBackend) as scene:
+        scene.one.handle = scene.two.handle = forever
+        call = stream(scene)
         assert await call.read() == b"first"
-        for way in it.ways:
+        for way in scene.ways:
             way.cut()
         with pytest.raises(grpc.aio.AioRpcError) as error:
             await asyncio.wait_for(call.read(), PATIENCE_SECONDS)
         assert error.value.code() == Status.UNAVAILABLE
         assert len(opened) == 1
-
-    run(story, folder, kind=StreamBackend)
 
 
 # -- The auth server
@@ -345,34 +309,31 @@ class ReplicatedAuthServer(FakeAuthServer):
         return msgspec.structs.replace(super().channel_config(server_name), target=target)
 
 
-def test_while_one_of_two_auth_servers_is_left_tokens_are_exchanged_and_revocations_heard(folder: Path) -> None:
-    async def story() -> None:
-        two = FakeAuthServer(folder)
-        one = ReplicatedAuthServer(folder, two)
-        async with started(two), gateway_front(folder, auth=one) as front:
-            numbers = itertools.count()
+async def test_while_one_of_two_auth_servers_is_left_tokens_are_exchanged_and_revocations_heard(folder: Path) -> None:
+    two = FakeAuthServer(folder)
+    one = ReplicatedAuthServer(folder, two)
+    async with started(two), gateway_front(folder, auth=one) as front:
+        numbers = itertools.count()
 
-            async def exchanged_by_both() -> None:
-                one.requests.clear(), two.requests.clear()
-                async with asyncio.timeout(PATIENCE_SECONDS):
-                    while not (one.requests and two.requests):
-                        assert await front.call(b"hello", token=f"sat_new{next(numbers)}") == b"hello"
-
-            for gone in (one, two):
-                await exchanged_by_both()
-                await gone.kill()
-                for _ in range(10):
-                    assert await front.call(b"hello", token=f"sat_new{next(numbers)}") == b"hello"
-                if gone is one:
-                    await one.start()
-            await front.keeps_exchanges()
-            one.revoke(client_id="client-of-partner")
+        async def exchanged_by_both() -> None:
+            one.requests.clear(), two.requests.clear()
             async with asyncio.timeout(PATIENCE_SECONDS):
-                while await ending(front.call(b"hello")) == Status.OK:
-                    pass
-            assert await ending(front.call(b"hello")) == Status.UNAUTHENTICATED
+                while not (one.requests and two.requests):
+                    assert await front.call(b"hello", token=f"sat_new{next(numbers)}") == b"hello"
 
-    asyncio.run(story())
+        for gone in (one, two):
+            await exchanged_by_both()
+            await gone.kill()
+            for _ in range(10):
+                assert await front.call(b"hello", token=f"sat_new{next(numbers)}") == b"hello"
+            if gone is one:
+                await one.start()
+        await front.keeps_exchanges()
+        one.revoke(client_id="client-of-partner")
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while await ending(front.call(b"hello")) == Status.OK:
+                pass
+        assert await ending(front.call(b"hello")) == Status.UNAUTHENTICATED
 
 
 async def ending(call: Any) -> Status:

@@ -12,7 +12,7 @@ import msgspec
 import pytest
 
 from gateway.server import running
-from mesh.error_info import read_error_info
+from mesh.calls.error_info import read_error_info
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, FakeBackend, issue_certificates, started
 from tests.unit.gateway.front import (
@@ -111,20 +111,17 @@ BROKEN: dict[str, Callable[[Path], AbstractAsyncContextManager[int]]] = {
 
 @pytest.mark.parametrize("health_checked", [True, False])
 @pytest.mark.parametrize("how", BROKEN)
-def test_a_broken_backend_is_nobody_elses_trouble(folder: Path, how: str, *, health_checked: bool) -> None:
-    async def story() -> None:
-        auth, good = FakeAuthServer(folder), FakeBackend(folder)
-        async with started(auth), started(good), BROKEN[how](folder) as port:
-            config = gateway_config(auth, good, health_checked=health_checked)
-            public, partners = config.backends
-            channel = msgspec.structs.replace(partners.channel, target=f"127.0.0.1:{port}")
-            backends = (public, msgspec.structs.replace(partners, channel=channel))
-            async with running(msgspec.structs.replace(config, backends=backends)) as servers:
-                front = Front(auth, good, servers, channel=None)  # type: ignore[arg-type]
-                async with front.door(0) as front.channel:
-                    await assert_only_its_own_calls_fail(front)
-
-    asyncio.run(story())
+async def test_a_broken_backend_is_nobody_elses_trouble(folder: Path, how: str, *, health_checked: bool) -> None:
+    auth, good = FakeAuthServer(folder), FakeBackend(folder)
+    async with started(auth), started(good), BROKEN[how](folder) as port:
+        config = gateway_config(auth, good, health_checked=health_checked)
+        public, partners = config.backends
+        channel = msgspec.structs.replace(partners.channel, target=f"127.0.0.1:{port}")
+        backends = (public, msgspec.structs.replace(partners, channel=channel))
+        async with running(msgspec.structs.replace(config, backends=backends)) as servers:
+            front = Front(auth, good, servers, channel=None)  # type: ignore[arg-type]
+            async with front.door(0) as front.channel:
+                await assert_only_its_own_calls_fail(front)
 
 
 async def assert_only_its_own_calls_fail(front: Front) -> None:
@@ -149,41 +146,35 @@ async def assert_only_its_own_calls_fail(front: Front) -> None:
 # -- The auth server
 
 
-def test_a_slow_auth_server_delays_only_whom_it_does_not_know_yet(folder: Path) -> None:
-    async def story() -> None:
-        async with gateway_front(folder) as front:
-            await front.keeps_exchanges()
-            front.auth.open.clear()
-            new = asyncio.ensure_future(ending(front.call(b"new", token="sat_new")))
+async def test_a_slow_auth_server_delays_only_whom_it_does_not_know_yet(folder: Path) -> None:
+    async with gateway_front(folder) as front:
+        await front.keeps_exchanges()
+        front.auth.open.clear()
+        new = asyncio.ensure_future(ending(front.call(b"new", token="sat_new")))
+        assert await front.call(b"known") == b"known"
+        assert not new.done()
+        for _ in range(20):
             assert await front.call(b"known") == b"known"
-            assert not new.done()
-            for _ in range(20):
-                assert await front.call(b"known") == b"known"
-            assert await new == UNCHECKED
-            front.auth.open.set()
-            assert await front.call(b"new", token="sat_new") == b"new"
-
-    asyncio.run(story())
+        assert await new == UNCHECKED
+        front.auth.open.set()
+        assert await front.call(b"new", token="sat_new") == b"new"
 
 
-def test_an_auth_server_that_comes_and_goes_lets_nobody_through_unchecked(
+async def test_an_auth_server_that_comes_and_goes_lets_nobody_through_unchecked(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.exchange._TIMEOUT_SECONDS", 0.3)
 
-    async def story() -> None:
-        async with gateway_front(folder) as front:
-            await front.keeps_exchanges()
-            ends, before, number = Counter[tuple[Status, str]](), len(front.backend.calls), 0
-            for _ in range(5):
-                for change in (front.auth.kill, front.auth.start):
-                    await change()
-                    for _ in range(5):
-                        number += 1
-                        assert await ending(front.call(b"known")) == OK  # the grace is long
-                        assert await ending(front.call(b"no", token="sat_NO")) in {INVALID, UNCHECKED}
-                        ends[await ending(front.call(b"new", token=f"sat_new{number}"))] += 1
-            assert set(ends) == {OK, UNCHECKED}
-            assert len(front.backend.calls) - before == number + ends[OK]
-
-    asyncio.run(story())
+    async with gateway_front(folder) as front:
+        await front.keeps_exchanges()
+        ends, before, number = Counter[tuple[Status, str]](), len(front.backend.calls), 0
+        for _ in range(5):
+            for change in (front.auth.kill, front.auth.start):
+                await change()
+                for _ in range(5):
+                    number += 1
+                    assert await ending(front.call(b"known")) == OK  # the grace is long
+                    assert await ending(front.call(b"no", token="sat_NO")) in {INVALID, UNCHECKED}
+                    ends[await ending(front.call(b"new", token=f"sat_new{number}"))] += 1
+        assert set(ends) == {OK, UNCHECKED}
+        assert len(front.backend.calls) - before == number + ends[OK]

@@ -4,7 +4,7 @@ import asyncio
 import gc
 import itertools
 import os
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status as RichStatus
 
 from gateway.server import running
-from mesh import pki
 from mesh.access.rules import ClientType
+from mesh.calls.error_info import DETAILS_KEY
 from mesh.config import ConfigError
-from mesh.error_info import DETAILS_KEY
+from mesh.security import pki
 from tests.logs import captured
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import (
@@ -47,9 +47,6 @@ from tests.unit.gateway.front import (
     outcome,
 )
 
-Story = Callable[[Front], Awaitable[None]]
-Play = Callable[..., None]
-
 MIB = 1024 * 1024
 BEARER = (b"authorization", b"Bearer sat_partner")
 MESSAGE = raw_http2.grpc_message(b"hello")
@@ -63,14 +60,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def play(folder: Path) -> Play:
-    """Run a story at the door of a gateway with the given settings."""
-
-    async def run(story: Story, settings: dict[str, Any]) -> None:
-        async with gateway_front(folder, **settings) as front:
-            await story(front)
-
-    return lambda story, **settings: asyncio.run(run(story, settings))
+async def front(folder: Path) -> AsyncIterator[Front]:
+    async with gateway_front(folder) as front:
+        yield front
 
 
 def answer_with(
@@ -125,60 +117,45 @@ async def status_of(call: Any) -> Status:
 
 
 @pytest.mark.parametrize("compression", [None, grpc.Compression.Gzip])
-def test_requests_and_responses_pass_byte_for_byte(play: Play, compression: grpc.Compression | None) -> None:
-    async def story(front: Front) -> None:
-        for body in (b"", b"\xff" * 100, b"\x00", b"this is no protobuf \x07", os.urandom(3 * MIB)):
-            assert await front.call(body, compression=compression) == body
-
-    play(story)
+async def test_requests_and_responses_pass_byte_for_byte(front: Front, compression: grpc.Compression | None) -> None:
+    for body in (b"", b"\xff" * 100, b"\x00", b"this is no protobuf \x07", os.urandom(3 * MIB)):
+        assert await front.call(body, compression=compression) == body
 
 
-def test_a_response_passes_unread(play: Play) -> None:
-    async def story(front: Front) -> None:
-        for body in (b"", b"\xff\xff\xff\xff\x0f", bytes(3 * MIB)):
-            front.backend.answer = answer_with(Status.OK, response=body)
-            assert await front.call(b"request") == body
-
-    play(story)
+async def test_a_response_passes_unread(front: Front) -> None:
+    for body in (b"", b"\xff\xff\xff\xff\x0f", bytes(3 * MIB)):
+        front.backend.answer = answer_with(Status.OK, response=body)
+        assert await front.call(b"request") == body
 
 
-def test_a_request_over_the_limit_is_refused_and_reaches_no_backend(play: Play) -> None:
-    async def story(front: Front) -> None:
-        async with front.door(0, max_message_bytes=8 * MIB) as channel:
-            error = await failure(front.call(bytes(4 * MIB + 1), channel=channel))
-            assert error.code() == Status.RESOURCE_EXHAUSTED
-            assert front.backend.calls == []
-            assert await front.call(b"next", channel=channel) == b"next"
-
-    play(story)
-
-
-def test_a_small_request_that_unpacks_beyond_the_limit_reaches_no_backend(play: Play) -> None:
-    async def story(front: Front) -> None:
-        async with front.door(0, max_message_bytes=8 * MIB) as channel:
-            error = await failure(front.call(bytes(5 * MIB), channel=channel, compression=grpc.Compression.Gzip))
-            assert error.code() == Status.RESOURCE_EXHAUSTED
-            assert front.backend.calls == []
-
-    play(story)
-
-
-def test_a_response_over_the_limit_ends_that_call_only(play: Play) -> None:
-    async def story(front: Front) -> None:
-        front.backend.answer = answer_with(Status.OK, response=bytes(4 * MIB + 1))
-        error = await failure(front.call())
+async def test_a_request_over_the_limit_is_refused_and_reaches_no_backend(front: Front) -> None:
+    async with front.door(0, max_message_bytes=8 * MIB) as channel:
+        error = await failure(front.call(bytes(4 * MIB + 1), channel=channel))
         assert error.code() == Status.RESOURCE_EXHAUSTED
-        assert str(front.backend.port) not in error.details()
-        front.backend.answer = answer_with(Status.OK, response=b"small")
-        assert await front.call() == b"small"
+        assert front.backend.calls == []
+        assert await front.call(b"next", channel=channel) == b"next"
 
-    play(story)
+
+async def test_a_small_request_that_unpacks_beyond_the_limit_reaches_no_backend(front: Front) -> None:
+    async with front.door(0, max_message_bytes=8 * MIB) as channel:
+        error = await failure(front.call(bytes(5 * MIB), channel=channel, compression=grpc.Compression.Gzip))
+        assert error.code() == Status.RESOURCE_EXHAUSTED
+        assert front.backend.calls == []
+
+
+async def test_a_response_over_the_limit_ends_that_call_only(front: Front) -> None:
+    front.backend.answer = answer_with(Status.OK, response=bytes(4 * MIB + 1))
+    error = await failure(front.call())
+    assert error.code() == Status.RESOURCE_EXHAUSTED
+    assert str(front.backend.port) not in error.details()
+    front.backend.answer = answer_with(Status.OK, response=b"small")
+    assert await front.call() == b"small"
 
 
 # -- Metadata
 
 
-def test_what_the_caller_sends_along_reaches_the_backend(play: Play) -> None:
+async def test_what_the_caller_sends_along_reaches_the_backend(front: Front) -> None:
     sent: Metadata = [
         ("x-one", "1"),
         ("x-raw-bin", bytes(range(256))),
@@ -189,165 +166,132 @@ def test_what_the_caller_sends_along_reaches_the_backend(play: Play) -> None:
         ("x-one", "1"),
     ]
 
-    async def story(front: Front) -> None:
-        await front.call(metadata=sent)
-        (received,) = front.backend.calls
-        for key in {key for key, _ in sent}:  # gRPC keeps the order under one key only
-            assert values(received, key) == values(sent, key)
-        added = {"authorization", "x-forwarded-for", "x-forwarded-user-agent", "x-request-id"}
-        assert {key for key, _ in received} == {key for key, _ in sent} | added
-        assert len(received) == len(sent) + len(added)
-        assert "grpc-python" in str(values(received, "x-forwarded-user-agent"))
-
-    play(story)
+    await front.call(metadata=sent)
+    (received,) = front.backend.calls
+    for key in {key for key, _ in sent}:  # gRPC keeps the order under one key only
+        assert values(received, key) == values(sent, key)
+    added = {"authorization", "x-forwarded-for", "x-forwarded-user-agent", "x-request-id"}
+    assert {key for key, _ in received} == {key for key, _ in sent} | added
+    assert len(received) == len(sent) + len(added)
+    assert "grpc-python" in str(values(received, "x-forwarded-user-agent"))
 
 
 @pytest.mark.parametrize("code", [Status.OK, Status.FAILED_PRECONDITION])
-def test_what_the_backend_sends_along_reaches_the_caller(play: Play, code: Status) -> None:
+async def test_what_the_backend_sends_along_reaches_the_caller(front: Front, code: Status) -> None:
     initial = (("x-one", "1"), ("x-one", "2"), ("x-raw-bin", bytes(range(256))))
     trailing = (("x-two", "b"), ("x-two", "a"), ("x-end-bin", b"\xff\x00"), ("x-end-bin", b""))
 
-    async def story(front: Front) -> None:
-        front.backend.answer = answer_with(code, "no", trailing, initial)
-        call = front.call()
-        if code is Status.OK:
-            await call
-        else:
-            await failure(call)
-        assert tuple(await call.initial_metadata()) == initial
-        assert tuple(await call.trailing_metadata()) == trailing
-
-    play(story)
+    front.backend.answer = answer_with(code, "no", trailing, initial)
+    call = front.call()
+    if code is Status.OK:
+        await call
+    else:
+        await failure(call)
+    assert tuple(await call.initial_metadata()) == initial
+    assert tuple(await call.trailing_metadata()) == trailing
 
 
 @pytest.mark.parametrize("key", ["x-big", "authorization"])
-def test_metadata_over_the_limit_reaches_no_backend(play: Play, key: str) -> None:
-    async def story(front: Front) -> None:
-        error = await failure(front.call(metadata=[(key, "a" * 40_000)]))
-        assert error.code() == Status.RESOURCE_EXHAUSTED
-        assert front.backend.calls == []
-        assert front.auth.requests == []
-
-    play(story)
+async def test_metadata_over_the_limit_reaches_no_backend(front: Front, key: str) -> None:
+    error = await failure(front.call(metadata=[(key, "a" * 40_000)]))
+    assert error.code() == Status.RESOURCE_EXHAUSTED
+    assert front.backend.calls == []
+    assert front.auth.requests == []
 
 
-def test_metadata_over_the_limit_is_refused_also_to_who_never_heard_of_it_and_sends_little(play: Play) -> None:
-    async def story(front: Front) -> None:
-        headers = raw_http2.repeated_header(b"x-large", b"a" * 4_000, 50)
-        door, ca = front.servers[0].port, front.auth.folder / "public.pem"
-        answer = await raw_http2.post(door, ca, PUBLIC_METHOD, encoded=headers)
-        assert answer.status == Status.RESOURCE_EXHAUSTED.value[0]
-        assert front.backend.calls == []
-
-    play(story)
+async def test_metadata_over_the_limit_is_refused_also_to_who_never_heard_of_it_and_sends_little(front: Front) -> None:
+    headers = raw_http2.repeated_header(b"x-large", b"a" * 4_000, 50)
+    door, ca = front.servers[0].port, front.auth.folder / "public.pem"
+    answer = await raw_http2.post(door, ca, PUBLIC_METHOD, encoded=headers)
+    assert answer.status == Status.RESOURCE_EXHAUSTED.value[0]
+    assert front.backend.calls == []
 
 
-def test_the_request_id_is_handed_on_if_well_formed_and_replaced_if_not(play: Play) -> None:
-    async def story(front: Front) -> None:
-        await front.call(metadata=[("x-request-id", "one-good-id")])
-        await front.call(metadata=[("x-request-id", "spaces make it bad")])
-        first, second = (values(call, "x-request-id") for call in front.backend.calls)
-        assert first == ["one-good-id"]
-        assert len(second) == 1
-        assert "spaces" not in second[0]
-
-    play(story)
+async def test_the_request_id_is_handed_on_if_well_formed_and_replaced_if_not(front: Front) -> None:
+    await front.call(metadata=[("x-request-id", "one-good-id")])
+    await front.call(metadata=[("x-request-id", "spaces make it bad")])
+    first, second = (values(call, "x-request-id") for call in front.backend.calls)
+    assert first == ["one-good-id"]
+    assert len(second) == 1
+    assert "spaces" not in second[0]
 
 
-def test_an_exchange_carries_the_request_id_of_its_call_and_nothing_else_of_it(play: Play) -> None:
-    async def story(front: Front) -> None:
-        for number in range(3):
-            metadata = [("x-request-id", f"request-{number}"), ("x-one", "1"), ("x-sekisho-partner-id", "ptn_2")]
-            await front.call(metadata=metadata, token=f"sat_{number}")
-        asked = [[pair for pair in metadata if pair[0] != "user-agent"] for metadata in front.auth.metadata]
-        assert asked == [[("x-request-id", f"request-{number}")] for number in range(3)]
-
-    play(story)
+async def test_an_exchange_carries_the_request_id_of_its_call_and_nothing_else_of_it(front: Front) -> None:
+    for number in range(3):
+        metadata = [("x-request-id", f"request-{number}"), ("x-one", "1"), ("x-sekisho-partner-id", "ptn_2")]
+        await front.call(metadata=metadata, token=f"sat_{number}")
+    asked = [[pair for pair in metadata if pair[0] != "user-agent"] for metadata in front.auth.metadata]
+    assert asked == [[("x-request-id", f"request-{number}")] for number in range(3)]
 
 
-def test_each_call_is_logged_once_with_who_called_and_how_it_ended(play: Play) -> None:
-    async def story(front: Front) -> None:
-        with captured() as lines:
-            await front.call(metadata=[("x-request-id", "passes")])
-            await outcome(front.call(method=MASTER_METHOD, metadata=[("x-request-id", "refused")]))
-            await outcome(front.call(method="/no.Such/Method", token=None, metadata=[("x-request-id", "unknown")]))
-            await front.call(method=PUBLIC_METHOD, token=None)  # the lines before it are written by now
-        seen = {line["request_id"]: [line.get(name) for name in ("status", "reason", "client_id")] for line in lines}
-        assert seen["passes"] == ["OK", None, "client-of-partner"]
-        assert seen["refused"] == ["PERMISSION_DENIED", "CLIENT_TYPE_NOT_ALLOWED", "client-of-partner"]
-        assert seen["unknown"] == ["UNIMPLEMENTED", "METHOD_NOT_FOUND", None]
-        assert not any(secret in str(lines) for secret in (TOKEN, "pat."))
-
-    play(story)
+async def test_each_call_is_logged_once_with_who_called_and_how_it_ended(front: Front) -> None:
+    with captured() as lines:
+        await front.call(metadata=[("x-request-id", "passes")])
+        await outcome(front.call(method=MASTER_METHOD, metadata=[("x-request-id", "refused")]))
+        await outcome(front.call(method="/no.Such/Method", token=None, metadata=[("x-request-id", "unknown")]))
+        await front.call(method=PUBLIC_METHOD, token=None)  # the lines before it are written by now
+    seen = {line["request_id"]: [line.get(name) for name in ("status", "reason", "client_id")] for line in lines}
+    assert seen["passes"] == ["OK", None, "client-of-partner"]
+    assert seen["refused"] == ["PERMISSION_DENIED", "CLIENT_TYPE_NOT_ALLOWED", "client-of-partner"]
+    assert seen["unknown"] == ["UNIMPLEMENTED", "METHOD_NOT_FOUND", None]
+    assert not any(secret in str(lines) for secret in (TOKEN, "pat."))
 
 
 # -- Errors
 
 
-def test_every_status_passes_with_its_message(play: Play) -> None:
-    async def story(front: Front) -> None:
-        for code in Status:
-            if code is Status.OK:
-                continue
-            for message in ("", "残高が足りません: 100 % ünïcode\nline 2", "x" * 2_000):
-                front.backend.answer = answer_with(code, message, (("x-why", "because"),))
-                error = await failure(front.call())
-                assert (error.code(), error.details()) == (code, message)
-
-    play(story)
+async def test_every_status_passes_with_its_message(front: Front) -> None:
+    for code in Status:
+        if code is Status.OK:
+            continue
+        for message in ("", "残高が足りません: 100 % ünïcode\nline 2", "x" * 2_000):
+            front.backend.answer = answer_with(code, message, (("x-why", "because"),))
+            error = await failure(front.call())
+            assert (error.code(), error.details()) == (code, message)
 
 
-def test_rich_details_pass_unchanged_even_if_they_are_none(play: Play) -> None:
+async def test_rich_details_pass_unchanged_even_if_they_are_none(front: Front) -> None:
     detail = AnyMessage()
     detail.Pack(ErrorInfo(reason="INSUFFICIENT_FUNDS", domain="sekisho", metadata={"a": "b"}))
     rich = RichStatus(code=9, message="different from the plain message", details=[detail]).SerializeToString()
 
-    async def story(front: Front) -> None:
-        for details in (rich, b"", b"\xff not a status", os.urandom(2_000)):
-            for code in (Status.FAILED_PRECONDITION, Status.UNAVAILABLE):
-                front.backend.answer = answer_with(code, "plain", ((DETAILS_KEY, details), ("x-more", "1")))
-                error = await failure(front.call())
-                assert (error.code(), error.details()) == (code, "plain")
-                assert tuple(error.trailing_metadata()) == ((DETAILS_KEY, details), ("x-more", "1"))
-
-    play(story)
+    for details in (rich, b"", b"\xff not a status", os.urandom(2_000)):
+        for code in (Status.FAILED_PRECONDITION, Status.UNAVAILABLE):
+            front.backend.answer = answer_with(code, "plain", ((DETAILS_KEY, details), ("x-more", "1")))
+            error = await failure(front.call())
+            assert (error.code(), error.details()) == (code, "plain")
+            assert tuple(error.trailing_metadata()) == ((DETAILS_KEY, details), ("x-more", "1"))
 
 
-def test_an_unavailable_without_a_word_of_explanation_is_explained(play: Play) -> None:
-    async def story(front: Front) -> None:
-        front.backend.answer = answer_with(Status.UNAVAILABLE, "connection to ipv4:10.0.0.7:5432 lost")
-        error = await failure(front.call())
-        assert "10.0.0.7" not in error.details()
-        assert await outcome(front.call()) == (Status.UNAVAILABLE, "BACKEND_UNAVAILABLE")
-
-    play(story)
+async def test_an_unavailable_without_a_word_of_explanation_is_explained(front: Front) -> None:
+    front.backend.answer = answer_with(Status.UNAVAILABLE, "connection to ipv4:10.0.0.7:5432 lost")
+    error = await failure(front.call())
+    assert "10.0.0.7" not in error.details()
+    assert await outcome(front.call()) == (Status.UNAVAILABLE, "BACKEND_UNAVAILABLE")
 
 
-def test_an_error_without_initial_metadata_comes_as_trailers_only(play: Play) -> None:
-    async def story(front: Front) -> None:
-        front.backend.answer = answer_with(Status.NOT_FOUND, "no", (("x-why", "because"),))
-        answer = await front.post([BEARER], MESSAGE)
-        assert (answer.status, answer.is_trailers_only) == (Status.NOT_FOUND.value[0], True)
-        front.backend.answer = answer_with(Status.NOT_FOUND, "no", initial=(("x-a", "b"),))
-        answer = await front.post([BEARER], MESSAGE)
-        assert (answer.status, answer.is_trailers_only) == (Status.NOT_FOUND.value[0], False)
-        refused = await front.post([], MESSAGE)
-        assert (refused.status, refused.is_trailers_only) == (Status.UNAUTHENTICATED.value[0], True)
-
-    play(story)
+async def test_an_error_without_initial_metadata_comes_as_trailers_only(front: Front) -> None:
+    front.backend.answer = answer_with(Status.NOT_FOUND, "no", (("x-why", "because"),))
+    answer = await front.post([BEARER], MESSAGE)
+    assert (answer.status, answer.is_trailers_only) == (Status.NOT_FOUND.value[0], True)
+    front.backend.answer = answer_with(Status.NOT_FOUND, "no", initial=(("x-a", "b"),))
+    answer = await front.post([BEARER], MESSAGE)
+    assert (answer.status, answer.is_trailers_only) == (Status.NOT_FOUND.value[0], False)
+    refused = await front.post([], MESSAGE)
+    assert (refused.status, refused.is_trailers_only) == (Status.UNAUTHENTICATED.value[0], True)
 
 
 # -- Deadlines and cancellation
 
 
-def test_the_callers_deadline_reaches_the_backend_shortened(play: Play) -> None:
+async def test_the_callers_deadline_reaches_the_backend_shortened(folder: Path) -> None:
     remaining = list[float]()
 
     async def look(_request: bytes, context: Any) -> bytes:
         remaining.append(context.time_remaining())
         return b""
 
-    async def story(front: Front) -> None:
+    async with gateway_front(folder, call_timeout_seconds=90.0) as front:
         front.backend.answer = look
         await front.call(timeout=50.0)
         await front.call(timeout=1_000.0)
@@ -355,116 +299,90 @@ def test_the_callers_deadline_reaches_the_backend_shortened(play: Play) -> None:
         assert 20 < remaining[0] < 51  # on the wire, gRPC rounds up
         assert all(60 < limited < 91 for limited in remaining[1:]), remaining
 
-    play(story, call_timeout_seconds=90.0)
 
-
-@pytest.mark.parametrize(("timeout", "limit"), [(0.3, 60.0), (None, 0.3), (60.0, 0.3)])
-def test_a_call_that_takes_too_long_ends_on_both_sides(play: Play, timeout: float | None, limit: float) -> None:
-    async def story(front: Front) -> None:
+@pytest.mark.parametrize(("deadline", "limit"), [(0.3, 60.0), (None, 0.3), (60.0, 0.3)])
+async def test_a_call_that_takes_too_long_ends_on_both_sides(
+    folder: Path, deadline: float | None, limit: float
+) -> None:
+    async with gateway_front(folder, call_timeout_seconds=limit) as front:
         await front.call()  # the connections are there, and the token is known
         front.backend.answer = held = Held()
         while not held.begun.is_set():  # on a busy machine the time may be over before the backend hears of the call
-            error = await failure(front.call(timeout=timeout))
+            error = await failure(front.call(timeout=deadline))
             assert error.code() == Status.DEADLINE_EXCEEDED
         await soon(held.cancelled)
 
-    play(story, call_timeout_seconds=limit)
+
+async def test_the_callers_deadline_also_ends_an_exchange_that_hangs(front: Front) -> None:
+    front.auth.open.clear()
+    assert (await failure(front.call(timeout=0.3))).code() == Status.DEADLINE_EXCEEDED
+    front.auth.open.set()
+    assert await front.call(b"later") == b"later"
 
 
-def test_the_callers_deadline_also_ends_an_exchange_that_hangs(play: Play) -> None:
-    async def story(front: Front) -> None:
-        front.auth.open.clear()
-        assert (await failure(front.call(timeout=0.3))).code() == Status.DEADLINE_EXCEEDED
-        front.auth.open.set()
-        assert await front.call(b"later") == b"later"
-
-    play(story)
-
-
-def test_a_caller_who_cancels_cancels_at_the_backend(play: Play) -> None:
-    async def story(front: Front) -> None:
-        front.backend.answer = held = Held()
-        call = front.call()
-        await soon(held.begun)
-        call.cancel()
-        await soon(held.cancelled)
-
-    play(story)
+async def test_a_caller_who_cancels_cancels_at_the_backend(front: Front) -> None:
+    front.backend.answer = held = Held()
+    call = front.call()
+    await soon(held.begun)
+    call.cancel()
+    await soon(held.cancelled)
 
 
 # -- What lies behind is not there
 
 
-def test_a_backend_that_is_down_is_said_to_be_and_is_found_again(folder: Path) -> None:
-    async def story() -> None:
-        backend = FakeBackend(folder)
-        async with started(backend):
-            port = backend.port
-        async with gateway_front(folder, backend) as front:
-            error = await failure(front.call())
-            assert await outcome(front.call()) == (Status.UNAVAILABLE, "BACKEND_UNAVAILABLE")
-            assert not any(word in error.details() for word in (str(port), "127.0", "::1", "localhost"))
-            async with started(backend), asyncio.timeout(PATIENCE_SECONDS):
-                while (status := await status_of(front.call())) != Status.OK:
-                    assert status == Status.UNAVAILABLE  # until the channel tries to connect again
-                assert await front.call(b"up again") == b"up again"
-
-    asyncio.run(story())
+async def test_a_backend_that_is_down_is_said_to_be_and_is_found_again(folder: Path) -> None:
+    backend = FakeBackend(folder)
+    async with started(backend):
+        port = backend.port
+    async with gateway_front(folder, backend) as front:
+        error = await failure(front.call())
+        assert await outcome(front.call()) == (Status.UNAVAILABLE, "BACKEND_UNAVAILABLE")
+        assert not any(word in error.details() for word in (str(port), "127.0", "::1", "localhost"))
+        async with started(backend), asyncio.timeout(PATIENCE_SECONDS):
+            while (status := await status_of(front.call())) != Status.OK:
+                assert status == Status.UNAVAILABLE  # until the channel tries to connect again
+            assert await front.call(b"up again") == b"up again"
 
 
-def test_a_backend_killed_in_mid_call_ends_the_call(play: Play) -> None:
-    async def story(front: Front) -> None:
-        front.backend.answer = held = Held()
-        call = asyncio.ensure_future(outcome(front.call()))
-        await soon(held.begun)
-        await front.backend.kill()
-        assert await call == (Status.UNAVAILABLE, "BACKEND_UNAVAILABLE")
-
-    play(story)
+async def test_a_backend_killed_in_mid_call_ends_the_call(front: Front) -> None:
+    front.backend.answer = held = Held()
+    call = asyncio.ensure_future(outcome(front.call()))
+    await soon(held.begun)
+    await front.backend.kill()
+    assert await call == (Status.UNAVAILABLE, "BACKEND_UNAVAILABLE")
 
 
-def test_no_token_goes_to_a_workload_that_is_not_the_backend(folder: Path, tmp_path: Path) -> None:
+async def test_no_token_goes_to_a_workload_that_is_not_the_backend(folder: Path, tmp_path: Path) -> None:
     stranger = tmp_path
     pki.issue_workload(pki.create_authority(stranger, "company"), stranger, "payments")
-
-    async def story(impostor: FakeBackend) -> None:
+    for impostor in (FakeBackend(folder, "authserver"), FakeBackend(stranger)):
         async with started(impostor):
             impostor.folder = folder  # the gateway shows its own certificate, and trusts its own CA
             async with gateway_front(folder, impostor) as front:
                 assert await outcome(front.call()) == (Status.UNAVAILABLE, "BACKEND_UNAVAILABLE")
                 assert impostor.calls == []
 
-    asyncio.run(story(FakeBackend(folder, "authserver")))
-    asyncio.run(story(FakeBackend(stranger)))
 
-
-def test_no_token_goes_to_a_workload_that_is_not_the_auth_server(folder: Path) -> None:
-    async def story(impostor: FakeAuthServer) -> None:
-        impostor.workload = "payments"
-        async with gateway_front(folder, auth=impostor) as front:
-            assert await outcome(front.call()) == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
-            assert impostor.requests == []
-
-    asyncio.run(story(FakeAuthServer(folder)))
-
-
-def test_without_the_auth_server_nobody_passes_but_to_public_methods(play: Play) -> None:
-    async def story(front: Front) -> None:
-        await front.auth.kill()
-        for token in (TOKEN, "sat_another"):
-            assert await outcome(front.call(token=token)) == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
-        assert front.backend.calls == []
-        assert await front.call(b"public", method=PUBLIC_METHOD, token=None) == b"public"
-
-    play(story)
-
-
-def test_an_auth_server_that_talks_nonsense_is_unavailable(play: Play) -> None:
-    async def story(front: Front) -> None:
-        front.auth.reply = changed(client_type=77)
+async def test_no_token_goes_to_a_workload_that_is_not_the_auth_server(folder: Path) -> None:
+    impostor = FakeAuthServer(folder)
+    impostor.workload = "payments"
+    async with gateway_front(folder, auth=impostor) as front:
         assert await outcome(front.call()) == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
+        assert impostor.requests == []
 
-    play(story)
+
+async def test_without_the_auth_server_nobody_passes_but_to_public_methods(front: Front) -> None:
+    await front.auth.kill()
+    for token in (TOKEN, "sat_another"):
+        assert await outcome(front.call(token=token)) == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
+    assert front.backend.calls == []
+    assert await front.call(b"public", method=PUBLIC_METHOD, token=None) == b"public"
+
+
+async def test_an_auth_server_that_talks_nonsense_is_unavailable(front: Front) -> None:
+    front.auth.reply = changed(client_type=77)
+    assert await outcome(front.call()) == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
 
 
 FRAMES = {
@@ -477,17 +395,14 @@ FRAMES = {
 
 
 @pytest.mark.parametrize("what", sorted(FRAMES))
-def test_a_backend_that_says_ok_without_a_message_is_no_success(folder: Path, what: str) -> None:
-    async def story() -> None:
-        ok = raw_http2.response_headers([(b"grpc-status", b"0")], last=True)
-        backend = FakeBackend(folder)
-        async with (
-            raw_http2.answering(folder, "payments", [*FRAMES[what], ok]) as backend.port,
-            gateway_front(folder, backend, health_checked=False) as front,
-        ):
-            assert await outcome(front.call()) == (Status.INTERNAL, "BACKEND_FAULT")
-
-    asyncio.run(story())
+async def test_a_backend_that_says_ok_without_a_message_is_no_success(folder: Path, what: str) -> None:
+    ok = raw_http2.response_headers([(b"grpc-status", b"0")], last=True)
+    backend = FakeBackend(folder)
+    async with (
+        raw_http2.answering(folder, "payments", [*FRAMES[what], ok]) as backend.port,
+        gateway_front(folder, backend, health_checked=False) as front,
+    ):
+        assert await outcome(front.call()) == (Status.INTERNAL, "BACKEND_FAULT")
 
 
 @pytest.mark.parametrize(
@@ -499,52 +414,43 @@ def test_a_backend_that_says_ok_without_a_message_is_no_success(folder: Path, wh
         ([*raw_http2.OK_HEADERS, (b"grpc-status", b"5"), (b"x-not-base64-bin", b"!")], Status.INTERNAL),
     ],
 )
-def test_a_backend_that_speaks_no_proper_grpc_is_answered_for(
+async def test_a_backend_that_speaks_no_proper_grpc_is_answered_for(
     folder: Path, headers: list[tuple[bytes, bytes]], code: Status
 ) -> None:
-    async def story() -> None:
-        backend = FakeBackend(folder)
-        answer = raw_http2.response_headers(headers, last=True)
-        async with (
-            raw_http2.answering(folder, "payments", [answer]) as backend.port,
-            gateway_front(folder, backend, health_checked=False) as front,
-        ):
-            assert (await failure(front.call())).code() == code
-
-    asyncio.run(story())
+    backend = FakeBackend(folder)
+    answer = raw_http2.response_headers(headers, last=True)
+    async with (
+        raw_http2.answering(folder, "payments", [answer]) as backend.port,
+        gateway_front(folder, backend, health_checked=False) as front,
+    ):
+        assert (await failure(front.call())).code() == code
 
 
 # -- Tokens
 
 
-def test_neither_side_sees_the_others_token(play: Play) -> None:
-    async def story(front: Front) -> None:
-        call = front.call()
-        await call
-        seen = [front.backend.calls[0], tuple(await call.initial_metadata()), tuple(await call.trailing_metadata())]
-        assert (TOKEN in repr(seen[0]), private_token(TOKEN, "payments") in repr(seen[0])) == (False, True)
-        assert "pat." not in repr(seen[1:])
-        front.backend.answer = answer_with(Status.NOT_FOUND, "no")
-        for error in (
-            await failure(front.call()),
-            await failure(front.call(method=MASTER_METHOD)),
-            await failure(front.call(token=private_token(TOKEN, "payments"))),
-        ):
-            assert "pat." not in f"{error.details()} {error.trailing_metadata()} {error.initial_metadata()}"
-
-    play(story)
+async def test_neither_side_sees_the_others_token(front: Front) -> None:
+    call = front.call()
+    await call
+    seen = [front.backend.calls[0], tuple(await call.initial_metadata()), tuple(await call.trailing_metadata())]
+    assert (TOKEN in repr(seen[0]), private_token(TOKEN, "payments") in repr(seen[0])) == (False, True)
+    assert "pat." not in repr(seen[1:])
+    front.backend.answer = answer_with(Status.NOT_FOUND, "no")
+    for error in (
+        await failure(front.call()),
+        await failure(front.call(method=MASTER_METHOD)),
+        await failure(front.call(token=private_token(TOKEN, "payments"))),
+    ):
+        assert "pat." not in f"{error.details()} {error.trailing_metadata()} {error.initial_metadata()}"
 
 
-def test_a_public_method_is_forwarded_without_any_token(play: Play) -> None:
-    async def story(front: Front) -> None:
-        for metadata in ([], [("authorization", "Bearer x")], [("authorization", "a"), ("authorization", "b")]):
-            await front.call(method=PUBLIC_METHOD, token=None, metadata=metadata)
-        assert [sorted(key for key, _ in call) for call in front.backend.calls] == [
-            ["x-forwarded-for", "x-forwarded-user-agent", "x-request-id"]
-        ] * 3
-        assert front.auth.requests == []
-
-    play(story)
+async def test_a_public_method_is_forwarded_without_any_token(front: Front) -> None:
+    for metadata in ([], [("authorization", "Bearer x")], [("authorization", "a"), ("authorization", "b")]):
+        await front.call(method=PUBLIC_METHOD, token=None, metadata=metadata)
+    assert [sorted(key for key, _ in call) for call in front.backend.calls] == [
+        ["x-forwarded-for", "x-forwarded-user-agent", "x-request-id"]
+    ] * 3
+    assert front.auth.requests == []
 
 
 SMUGGLED = [
@@ -565,16 +471,13 @@ SMUGGLED = [
 ]
 
 
-def test_no_reserved_name_is_smuggled_in(play: Play) -> None:
-    async def story(front: Front) -> None:
-        await front.call(metadata=[*SMUGGLED, *SMUGGLED, ("x-free", "passes")])
-        (received,) = front.backend.calls
-        own = ["authorization", "x-forwarded-for", "x-forwarded-user-agent", "x-free", "x-request-id"]
-        assert sorted(key for key, _ in received) == own
-        assert values(received, "x-forwarded-for") in (["127.0.0.1"], ["::1"])
-        assert values(received, "x-forwarded-user-agent") != ["forged"]
-
-    play(story)
+async def test_no_reserved_name_is_smuggled_in(front: Front) -> None:
+    await front.call(metadata=[*SMUGGLED, *SMUGGLED, ("x-free", "passes")])
+    (received,) = front.backend.calls
+    own = ["authorization", "x-forwarded-for", "x-forwarded-user-agent", "x-free", "x-request-id"]
+    assert sorted(key for key, _ in received) == own
+    assert values(received, "x-forwarded-for") in (["127.0.0.1"], ["::1"])
+    assert values(received, "x-forwarded-user-agent") != ["forged"]
 
 
 @pytest.mark.parametrize(
@@ -591,13 +494,10 @@ def test_no_reserved_name_is_smuggled_in(play: Play) -> None:
         [BEARER, (b":sekisho", b"1")],
     ],
 )
-def test_headers_that_http2_forbids_reach_nobody(play: Play, headers: list[tuple[bytes, bytes]]) -> None:
-    async def story(front: Front) -> None:
-        answer = await front.post(headers, MESSAGE)
-        assert answer.status != 0
-        assert front.backend.calls == []
-
-    play(story)
+async def test_headers_that_http2_forbids_reach_nobody(front: Front, headers: list[tuple[bytes, bytes]]) -> None:
+    answer = await front.post(headers, MESSAGE)
+    assert answer.status != 0
+    assert front.backend.calls == []
 
 
 @pytest.mark.parametrize(
@@ -615,25 +515,19 @@ def test_headers_that_http2_forbids_reach_nobody(play: Play, headers: list[tuple
         ([], "MISSING_TOKEN"),
     ],
 )
-def test_exactly_one_good_token_is_needed(play: Play, values: list[str], reason: str) -> None:
-    async def story(front: Front) -> None:
-        metadata = [("authorization", value) for value in values]
-        assert await outcome(front.call(token=None, metadata=metadata)) == (Status.UNAUTHENTICATED, reason)
-        assert front.backend.calls == []
-
-    play(story)
+async def test_exactly_one_good_token_is_needed(front: Front, values: list[str], reason: str) -> None:
+    metadata = [("authorization", value) for value in values]
+    assert await outcome(front.call(token=None, metadata=metadata)) == (Status.UNAUTHENTICATED, reason)
+    assert front.backend.calls == []
 
 
-def test_a_binary_authorization_is_none(play: Play) -> None:
-    async def story(front: Front) -> None:
-        smuggled = [("authorization-bin", b"Bearer sat_other")]
-        assert await outcome(front.call(token=None, metadata=smuggled)) == (Status.UNAUTHENTICATED, "MISSING_TOKEN")
-        await front.call(metadata=smuggled)
-        (received,) = front.backend.calls
-        expected = f"Bearer {private_token(TOKEN, 'payments')}"
-        assert values(received, "authorization") == [expected]
-
-    play(story)
+async def test_a_binary_authorization_is_none(front: Front) -> None:
+    smuggled = [("authorization-bin", b"Bearer sat_other")]
+    assert await outcome(front.call(token=None, metadata=smuggled)) == (Status.UNAUTHENTICATED, "MISSING_TOKEN")
+    await front.call(metadata=smuggled)
+    (received,) = front.backend.calls
+    expected = f"Bearer {private_token(TOKEN, 'payments')}"
+    assert values(received, "authorization") == [expected]
 
 
 @pytest.mark.parametrize(
@@ -645,18 +539,17 @@ def test_a_binary_authorization_is_none(play: Play) -> None:
         [BEARER, (b"x-name", b"a\x00b")],
     ],
 )
-def test_a_value_that_can_not_be_forwarded_is_the_callers_fault(play: Play, headers: list[tuple[bytes, bytes]]) -> None:
-    async def story(front: Front) -> None:
-        with captured() as lines:
-            answer = await front.post(headers, MESSAGE)
-        assert answer.status == Status.INVALID_ARGUMENT.value[0]
-        assert "unexpected error" not in [line["event"] for line in lines]
-        assert front.backend.calls == []
+async def test_a_value_that_can_not_be_forwarded_is_the_callers_fault(
+    front: Front, headers: list[tuple[bytes, bytes]]
+) -> None:
+    with captured() as lines:
+        answer = await front.post(headers, MESSAGE)
+    assert answer.status == Status.INVALID_ARGUMENT.value[0]
+    assert "unexpected error" not in [line["event"] for line in lines]
+    assert front.backend.calls == []
 
-    play(story)
 
-
-def test_hundreds_of_calls_at_once_never_mix_identities(play: Play) -> None:
+async def test_hundreds_of_calls_at_once_never_mix_identities(front: Front) -> None:
     async def who(request: bytes, context: Any) -> bytes:
         metadata = dict(context.invocation_metadata())
         await asyncio.sleep(len(request) % 7 / 1000)  # so that they end in another order than they began
@@ -668,62 +561,49 @@ def test_hundreds_of_calls_at_once_never_mix_identities(play: Play) -> None:
         token = private_token(f"sat_{number % 150}", "payments")
         assert answer == f"Bearer {token} request-{number}".encode()
 
-    async def story(front: Front) -> None:
-        await front.keeps_exchanges()
-        asked = len(front.auth.requests)
-        front.backend.answer = who
-        await asyncio.gather(*(one(front, number) for number in range(300)))
-        assert len(front.auth.requests) - asked == 150
-
-    play(story)
+    await front.keeps_exchanges()
+    asked = len(front.auth.requests)
+    front.backend.answer = who
+    await asyncio.gather(*(one(front, number) for number in range(300)))
+    assert len(front.auth.requests) - asked == 150
 
 
 # -- Methods that can't be reached, and calls of another kind
 
 
 @pytest.mark.parametrize("token", [TOKEN, None, "garbage"])
-def test_an_unknown_method_is_refused_before_its_body_is_read(play: Play, token: str | None) -> None:
-    async def story(front: Front) -> None:
-        async with front.door(0, max_message_bytes=64 * MIB) as channel:
-            for method in ("/no.Such/Method", INTERNAL_METHOD, f"/{PARTNER_METHOD}", f"{PARTNER_METHOD}/", "/"):
-                call = front.call(bytes(32 * MIB), method=method, token=token, channel=channel)
-                assert await outcome(call) == (Status.UNIMPLEMENTED, "METHOD_NOT_FOUND")
-        assert front.auth.requests == []
-
-    play(story)
-
-
-def test_a_closed_method_can_not_be_told_from_an_unknown_one_by_a_huge_body(play: Play, folder: Path) -> None:
-    async def story(front: Front) -> None:
-        async with front.door(0, max_message_bytes=64 * MIB) as channel:
-            assert await outcome(front.call()) == (Status.UNIMPLEMENTED, "METHOD_NOT_FOUND")
-            call = front.call(bytes(5 * MIB), channel=channel)
+async def test_an_unknown_method_is_refused_before_its_body_is_read(front: Front, token: str | None) -> None:
+    async with front.door(0, max_message_bytes=64 * MIB) as channel:
+        for method in ("/no.Such/Method", INTERNAL_METHOD, f"/{PARTNER_METHOD}", f"{PARTNER_METHOD}/", "/"):
+            call = front.call(bytes(32 * MIB), method=method, token=token, channel=channel)
             assert await outcome(call) == (Status.UNIMPLEMENTED, "METHOD_NOT_FOUND")
+    assert front.auth.requests == []
 
-    play(story, listeners=(listener(folder, "staff", STAFF),))
+
+async def test_a_closed_method_can_not_be_told_from_an_unknown_one_by_a_huge_body(folder: Path) -> None:
+    async with (
+        gateway_front(folder, listeners=(listener(folder, "staff", STAFF),)) as front,
+        front.door(0, max_message_bytes=64 * MIB) as channel,
+    ):
+        assert await outcome(front.call()) == (Status.UNIMPLEMENTED, "METHOD_NOT_FOUND")
+        call = front.call(bytes(5 * MIB), channel=channel)
+        assert await outcome(call) == (Status.UNIMPLEMENTED, "METHOD_NOT_FOUND")
 
 
-def test_a_caller_without_a_token_is_refused_before_the_body_is_read(play: Play) -> None:
-    async def story(front: Front) -> None:
-        answer = await front.post([], data=None)
-        assert answer.status == Status.UNAUTHENTICATED.value[0]
-
-    play(story)
+async def test_a_caller_without_a_token_is_refused_before_the_body_is_read(front: Front) -> None:
+    answer = await front.post([], data=None)
+    assert answer.status == Status.UNAUTHENTICATED.value[0]
 
 
 @pytest.mark.parametrize("body", [b"", MESSAGE[:-1]])
-def test_a_call_that_ends_without_a_message_is_answered(play: Play, body: bytes) -> None:
-    async def story(front: Front) -> None:
-        answer = await front.post([BEARER], body)
-        assert answer.status not in {None, 0}
-
-    play(story)
+async def test_a_call_that_ends_without_a_message_is_answered(front: Front, body: bytes) -> None:
+    answer = await front.post([BEARER], body)
+    assert answer.status not in {None, 0}
 
 
-def test_room_that_idle_callers_took_is_free_again_when_they_are_gone(play: Play, folder: Path) -> None:
+async def test_room_that_idle_callers_took_is_free_again_when_they_are_gone(folder: Path) -> None:
     bodies = itertools.cycle((b"", None, MESSAGE[:-1]))
-
-    async def story(front: Front) -> None:
+    async with gateway_front(folder, listeners=(listener(folder, max_concurrent_calls=4),)) as front:
         idle = list[asyncio.Task[raw_http2.Answer]]()
         async with asyncio.timeout(PATIENCE_SECONDS):
             while await status_of(front.call(method=PUBLIC_METHOD, token=None)) == Status.OK:
@@ -735,24 +615,19 @@ def test_room_that_idle_callers_took_is_free_again_when_they_are_gone(play: Play
             while together != [Status.OK] * 4:  # as many as there is room for
                 together = await asyncio.gather(*(status_of(front.call()) for _ in range(4)))
 
-    play(story, listeners=(listener(folder, max_concurrent_calls=4),))
 
-
-def test_many_messages_for_a_method_that_takes_one_make_one_call_at_most(play: Play) -> None:
+async def test_many_messages_for_a_method_that_takes_one_make_one_call_at_most(front: Front) -> None:
     async def messages() -> AsyncIterator[bytes]:
         for _ in range(100):
             yield b"message"
 
-    async def story(front: Front) -> None:
-        call = front.channel.stream_unary(PARTNER_METHOD)(
-            messages(), metadata=[("authorization", f"Bearer {TOKEN}")], timeout=PATIENCE_SECONDS
-        )
-        await asyncio.gather(call, return_exceptions=True)
-        assert call.done()
-        assert len(front.backend.calls) <= 1
-        assert await front.call(b"next") == b"next"
-
-    play(story)
+    call = front.channel.stream_unary(PARTNER_METHOD)(
+        messages(), metadata=[("authorization", f"Bearer {TOKEN}")], timeout=PATIENCE_SECONDS
+    )
+    await asyncio.gather(call, return_exceptions=True)
+    assert call.done()
+    assert len(front.backend.calls) <= 1
+    assert await front.call(b"next") == b"next"
 
 
 # -- Life of the gateway
@@ -770,77 +645,65 @@ async def refused(front: Front, channel: grpc.aio.Channel) -> None:
             pass
 
 
-def test_calls_under_way_when_the_gateway_stops_are_finished(folder: Path) -> None:
-    async def story() -> None:
-        held = Held()
-        async with gateway_front(folder, listeners=(listener(folder, drain_seconds=60.0),)) as front:
-            front.backend.answer = held
-            calls = [asyncio.ensure_future(front.call(str(number).encode())) for number in range(5)]
-            await soon(held.begun)
-            stopping = asyncio.ensure_future(front.servers[0].stop())
-            await closed(front, 0)
-            assert not stopping.done()
-            held.go_on.set()
-            assert await asyncio.gather(*calls) == [b"0", b"1", b"2", b"3", b"4"]
-            await stopping
-
-    asyncio.run(story())
+async def test_calls_under_way_when_the_gateway_stops_are_finished(folder: Path) -> None:
+    held = Held()
+    async with gateway_front(folder, listeners=(listener(folder, drain_seconds=60.0),)) as front:
+        front.backend.answer = held
+        calls = [asyncio.ensure_future(front.call(str(number).encode())) for number in range(5)]
+        await soon(held.begun)
+        stopping = asyncio.ensure_future(front.servers[0].stop())
+        await closed(front, 0)
+        assert not stopping.done()
+        held.go_on.set()
+        assert await asyncio.gather(*calls) == [b"0", b"1", b"2", b"3", b"4"]
+        await stopping
 
 
-def test_a_call_that_does_not_end_does_not_keep_the_gateway_up(folder: Path) -> None:
-    async def story() -> None:
-        held = Held()
-        async with gateway_front(folder, listeners=(listener(folder, drain_seconds=0.2),)) as front:
-            front.backend.answer = held
-            call = asyncio.ensure_future(failure(front.call()))
-            await soon(held.begun)
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                await front.servers[0].stop()
-            assert (await call).code() == Status.UNAVAILABLE
-            await soon(held.cancelled)
-
-    asyncio.run(story())
+async def test_a_call_that_does_not_end_does_not_keep_the_gateway_up(folder: Path) -> None:
+    held = Held()
+    async with gateway_front(folder, listeners=(listener(folder, drain_seconds=0.2),)) as front:
+        front.backend.answer = held
+        call = asyncio.ensure_future(failure(front.call()))
+        await soon(held.begun)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            await front.servers[0].stop()
+        assert (await call).code() == Status.UNAVAILABLE
+        await soon(held.cancelled)
 
 
 @pytest.mark.parametrize(("idle", "busy"), [(0, 1), (1, 0)])
-def test_all_doors_close_at_once(folder: Path, idle: int, busy: int) -> None:
-    async def story() -> None:
-        held = Held()
-        doors = [listener(folder, name, drain_seconds=60.0) for name in ("one", "two")]
-        backend = FakeBackend(folder)
-        async with started(backend), gateway_front(folder, backend) as other:
-            gateway = running(gateway_config(other.auth, backend, listeners=tuple(doors)))
-            servers = await gateway.__aenter__()
-            front = Front(other.auth, backend, servers, other.channel)
-            async with front.door(idle) as first, front.door(busy) as second:
-                await front.call(channel=first)
-                backend.answer = held
-                under_way = asyncio.ensure_future(front.call(channel=second))
-                await soon(held.begun)
-                stopping = asyncio.ensure_future(gateway.__aexit__(None, None, None))
-                await closed(front, busy)
-                await refused(front, first)
-                assert not stopping.done()
-                held.go_on.set()
-                await asyncio.gather(under_way, stopping)
-
-    asyncio.run(story())
+async def test_all_doors_close_at_once(folder: Path, idle: int, busy: int) -> None:
+    held = Held()
+    doors = [listener(folder, name, drain_seconds=60.0) for name in ("one", "two")]
+    backend = FakeBackend(folder)
+    async with started(backend), gateway_front(folder, backend) as other:
+        gateway = running(gateway_config(other.auth, backend, listeners=tuple(doors)))
+        servers = await gateway.__aenter__()
+        front = Front(other.auth, backend, servers, other.channel)
+        async with front.door(idle) as first, front.door(busy) as second:
+            await front.call(channel=first)
+            backend.answer = held
+            under_way = asyncio.ensure_future(front.call(channel=second))
+            await soon(held.begun)
+            stopping = asyncio.ensure_future(gateway.__aexit__(None, None, None))
+            await closed(front, busy)
+            await refused(front, first)
+            assert not stopping.done()
+            held.go_on.set()
+            await asyncio.gather(under_way, stopping)
 
 
 @pytest.mark.parametrize("missing", ["door.pem", "door-key.pem", "gateway.pem", "company.pem"])
-def test_a_missing_file_is_a_mistake_in_the_configuration(tmp_path: Path, missing: str) -> None:
-    async def story() -> None:
-        auth, backend = FakeBackend(issue_certificates(tmp_path), "authserver"), FakeBackend(tmp_path)
-        config = gateway_config(auth, backend)
-        (tmp_path / missing).unlink()
-        with pytest.raises(ConfigError, match=missing):
-            async with running(config):
-                pass
-
-    asyncio.run(story())
+async def test_a_missing_file_is_a_mistake_in_the_configuration(tmp_path: Path, missing: str) -> None:
+    auth, backend = FakeBackend(issue_certificates(tmp_path), "authserver"), FakeBackend(tmp_path)
+    config = gateway_config(auth, backend)
+    (tmp_path / missing).unlink()
+    with pytest.raises(ConfigError, match=missing):
+        async with running(config):
+            pass
 
 
-def test_thousands_of_refused_calls_leave_nothing_behind(play: Play) -> None:
+async def test_thousands_of_refused_calls_leave_nothing_behind(front: Front) -> None:
     refused: list[dict[str, Any]] = [
         {"token": None},
         {"token": "garbage"},
@@ -858,14 +721,11 @@ def test_thousands_of_refused_calls_leave_nothing_behind(play: Play) -> None:
         gc.collect()
         return len(asyncio.all_tasks()), len(gc.get_objects())
 
-    async def story(front: Front) -> None:
-        tasks_before, _ = await refuse(front, 50)
-        objects_before = (await refuse(front, 500))[1]
-        objects = (await refuse(front, 2_000))[1]
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(asyncio.all_tasks()) > tasks_before + 5:  # noqa: ASYNC110 - tasks end without an event
-                await asyncio.sleep(0)
-        assert objects <= objects_before + 8_000  # the fakes remember 4 objects for each of 333 exchanges
-        assert front.backend.calls == []
-
-    play(story)
+    tasks_before, _ = await refuse(front, 50)
+    objects_before = (await refuse(front, 500))[1]
+    objects = (await refuse(front, 2_000))[1]
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(asyncio.all_tasks()) > tasks_before + 5:  # noqa: ASYNC110 - tasks end without an event
+            await asyncio.sleep(0)
+    assert objects <= objects_before + 8_000  # the fakes remember 4 objects for each of 333 exchanges
+    assert front.backend.calls == []

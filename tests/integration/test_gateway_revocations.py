@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from structlog.testing import capture_logs
 
 from gateway.server import running
-from mesh.error_info import read_error_info
+from mesh.calls.error_info import read_error_info
 from tests.tcp_proxy import TcpProxy, proxied
 from tests.unit.gateway.fake_services import FakeAuthServer, Reply, Request, issue_certificates, partner_reply, started
 from tests.unit.gateway.front import PARTNER_METHOD, TOKEN, Front, Status, gateway_config, listener, outcome
@@ -27,6 +27,8 @@ OK, REVOKED = (Status.OK, ""), (Status.UNAUTHENTICATED, "TOKEN_REVOKED")
 INVALID, UNKNOWN = (Status.UNAUTHENTICATED, "INVALID_TOKEN"), (Status.UNAVAILABLE, "REVOCATIONS_UNKNOWN")
 SERVING, NOT_SERVING = health_pb2.HealthCheckResponse.SERVING, health_pb2.HealthCheckResponse.NOT_SERVING
 PATIENCE_SECONDS = 60.0
+
+pytestmark = pytest.mark.timeout(PATIENCE_SECONDS)
 
 
 @dataclass
@@ -86,10 +88,6 @@ class Scene:
             pass
 
 
-Story = Callable[[Scene], Awaitable[None]]
-Play = Callable[..., None]
-
-
 async def _rest(call: Any) -> None:
     while await call.read() is not grpc.aio.EOF:
         pass
@@ -112,7 +110,7 @@ def reply(request: Request) -> Reply | grpc.StatusCode:
 
 
 @asynccontextmanager
-async def scene(folder: Path, *, silent: bool = False, **settings: Any) -> AsyncIterator[Scene]:
+async def scene_of(folder: Path, *, silent: bool = False, **settings: Any) -> AsyncIterator[Scene]:
     auth, backend = FakeAuthServer(folder), StreamBackend(folder)
     auth.silent, auth.reply, backend.handle = silent, reply, begin
     async with started(auth), started(backend), proxied(auth.port) as way:
@@ -129,17 +127,18 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return issue_certificates(tmp_path_factory.mktemp("revocations"))
 
 
+@asynccontextmanager
+async def hearing(folder: Path, **settings: Any) -> AsyncIterator[Scene]:
+    """Run a gateway that hears of revocations."""
+    async with scene_of(folder, **settings) as scene:
+        await scene.keeps_exchanges()
+        yield scene
+
+
 @pytest.fixture
-def play(folder: Path) -> Play:
-    """Run a story at the door of a gateway that hears of revocations, unless they are silent."""
-
-    async def run(story: Story, settings: dict[str, Any]) -> None:
-        async with scene(folder, **settings) as it, asyncio.timeout(60):
-            if not it.auth.silent:
-                await it.keeps_exchanges()
-            await story(it)
-
-    return lambda story, **settings: asyncio.run(run(story, settings))
+async def scene(folder: Path) -> AsyncIterator[Scene]:
+    async with hearing(folder) as scene:
+        yield scene
 
 
 OF_TOKEN: list[dict[str, Any]] = [
@@ -151,197 +150,162 @@ OF_TOKEN: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("subject", OF_TOKEN, ids=lambda subject: next(iter(subject)))
-def test_what_is_revoked_is_refused_its_streams_end_and_nobody_else_notices(
-    play: Play, subject: dict[str, Any]
+async def test_what_is_revoked_is_refused_its_streams_end_and_nobody_else_notices(
+    scene: Scene, subject: dict[str, Any]
 ) -> None:
-    async def story(it: Scene) -> None:
-        async with it.watch() as stream, it.watch(OTHER) as other:
-            it.auth.revoke(**subject)
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                assert await stream == REVOKED
-            assert await it.call() == INVALID
-            assert await it.asked(3, OTHER) == 0
-            assert not other.done()
-
-    play(story)
+    async with scene.watch() as stream, scene.watch(OTHER) as other:
+        scene.auth.revoke(**subject)
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            assert await stream == REVOKED
+        assert await scene.call() == INVALID
+        assert await scene.asked(3, OTHER) == 0
+        assert not other.done()
 
 
-def test_everything_can_be_revoked(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        async with it.watch() as stream, it.watch(OTHER) as other:
-            it.auth.revoke(everything=True)
-            assert [await stream, await other] == [REVOKED] * 2
-            assert [await it.call(), await it.call(OTHER)] == [INVALID] * 2
-
-    play(story)
+async def test_everything_can_be_revoked(scene: Scene) -> None:
+    async with scene.watch() as stream, scene.watch(OTHER) as other:
+        scene.auth.revoke(everything=True)
+        assert [await stream, await other] == [REVOKED] * 2
+        assert [await scene.call(), await scene.call(OTHER)] == [INVALID] * 2
 
 
-def test_the_backend_hears_that_a_revoked_stream_has_ended(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        async with it.watch():
-            it.auth.revoke(client_id="client-of-partner")
-            await asyncio.wait_for(it.backend.cancelled.wait(), PATIENCE_SECONDS)
-
-    play(story)
+async def test_the_backend_hears_that_a_revoked_stream_has_ended(scene: Scene) -> None:
+    async with scene.watch():
+        scene.auth.revoke(client_id="client-of-partner")
+        await asyncio.wait_for(scene.backend.cancelled.wait(), PATIENCE_SECONDS)
 
 
 @pytest.mark.parametrize(("method", "refusal"), [(WATCH, REVOKED), (PARTNER_METHOD, INVALID)])
-def test_a_call_reaches_no_backend_if_its_token_is_revoked_before_its_message_comes(
-    play: Play, method: str, refusal: tuple[Status, str]
+async def test_a_call_reaches_no_backend_if_its_token_is_revoked_before_its_message_comes(
+    scene: Scene, method: str, refusal: tuple[Status, str]
 ) -> None:
-    async def story(it: Scene) -> None:
-        it.auth.asked.clear()
-        metadata = [("authorization", "Bearer sat_late")]
-        late = it.front.channel.stream_stream(method)(metadata=metadata)  # as one message on the wire, but not yet
-        await it.auth.asked.wait()
-        assert await it.call("sat_late") == OK  # so that exchange has come in
-        opened = len(it.backend.calls)
-        it.auth.revoke(client_id="client-of-late")
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while await it.call("sat_late") == OK:
-                opened += 1
-        await late.write(b"")
-        await late.done_writing()
-        assert await outcome(_rest(late)) == refusal
-        assert await it.call(OTHER) == OK  # by the same connection, so after whatever came before it
-        assert len(it.backend.calls) == opened + 1
-
-    play(story)
+    scene.auth.asked.clear()
+    metadata = [("authorization", "Bearer sat_late")]
+    late = scene.front.channel.stream_stream(method)(metadata=metadata)  # as one message on the wire, but not yet
+    await scene.auth.asked.wait()
+    assert await scene.call("sat_late") == OK  # so that exchange has come in
+    opened = len(scene.backend.calls)
+    scene.auth.revoke(client_id="client-of-late")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await scene.call("sat_late") == OK:
+            opened += 1
+    await late.write(b"")
+    await late.done_writing()
+    assert await outcome(_rest(late)) == refusal
+    assert await scene.call(OTHER) == OK  # by the same connection, so after whatever came before it
+    assert len(scene.backend.calls) == opened + 1
 
 
-def test_a_stream_ends_also_if_its_exchange_is_kept_no_more(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        async with it.watch() as stream:
-            assert await it.asked(1, OTHER) == 1
-            it.auth.revoke(client_id="client-of-partner")
-            assert await stream == REVOKED
-
-    play(story, exchange_cache_entries=1)
+async def test_a_stream_ends_also_if_its_exchange_is_kept_no_more(folder: Path) -> None:
+    async with hearing(folder, exchange_cache_entries=1) as scene, scene.watch() as stream:
+        assert await scene.asked(1, OTHER) == 1
+        scene.auth.revoke(client_id="client-of-partner")
+        assert await stream == REVOKED
 
 
 # -- The way is cut
 
 
-def test_what_was_revoked_while_the_way_was_cut_is_heard_when_it_is_open_again(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        async with it.watch() as stream, it.watch(OTHER) as other:
-            it.way.closed = True
-            it.way.cut()
-            for subject in ("client-of-partner", "client-of-nobody", "client-of-someone"):
-                it.auth.revoke(client_id=subject)
-            assert await it.asked(1) == 0
-            it.way.closed = False
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                assert await stream == REVOKED
-            assert it.watched_from_where_it_was()
-            assert await it.call() == INVALID
-            assert await it.asked(1, OTHER) == 0
-            assert not other.done()
-
-    play(story)
-
-
-def test_a_dead_connection_is_noticed(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        async with it.watch() as stream:
-            it.way.swallow()
-            it.auth.revoke(client_id="client-of-partner")
-            async with asyncio.timeout(PATIENCE_SECONDS):  # gRPC by itself takes up to a minute
-                assert await stream == REVOKED
-            assert await it.asked(1, "sat_new") == 1  # exchanges have a good connection, too
-
-    play(story)
-
-
-def test_an_auth_server_that_says_nothing_is_asked_anew(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        it.auth.silent = True
+async def test_what_was_revoked_while_the_way_was_cut_is_heard_when_it_is_open_again(scene: Scene) -> None:
+    async with scene.watch() as stream, scene.watch(OTHER) as other:
+        scene.way.closed = True
+        scene.way.cut()
+        for subject in ("client-of-partner", "client-of-nobody", "client-of-someone"):
+            scene.auth.revoke(client_id=subject)
+        assert await scene.asked(1) == 0
+        scene.way.closed = False
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while len(it.auth.watched) < 3:
-                assert await it.asked(1) == 0
-        assert it.watched_from_where_it_was()
+            assert await stream == REVOKED
+        assert scene.watched_from_where_it_was()
+        assert await scene.call() == INVALID
+        assert await scene.asked(1, OTHER) == 0
+        assert not other.done()
 
-    play(story)
+
+async def test_a_dead_connection_is_noticed(scene: Scene) -> None:
+    async with scene.watch() as stream:
+        scene.way.swallow()
+        scene.auth.revoke(client_id="client-of-partner")
+        async with asyncio.timeout(PATIENCE_SECONDS):  # gRPC by itself takes up to a minute
+            assert await stream == REVOKED
+        assert await scene.asked(1, "sat_new") == 1  # exchanges have a good connection, too
+
+
+async def test_an_auth_server_that_says_nothing_is_asked_anew(scene: Scene) -> None:
+    scene.auth.silent = True
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while len(scene.auth.watched) < 3:
+            assert await scene.asked(1) == 0
+    assert scene.watched_from_where_it_was()
 
 
 # -- Nobody can tell what is revoked
 
 
-def test_after_the_grace_streams_end_and_nothing_is_kept_until_there_is_word_again(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        async with it.watch() as stream:
-            it.auth.silent = True
+async def test_after_the_grace_streams_end_and_nothing_is_kept_until_there_is_word_again(folder: Path) -> None:
+    async with hearing(folder, revocation_grace_seconds=1.0) as scene:
+        async with scene.watch() as stream:
+            scene.auth.silent = True
             async with asyncio.timeout(PATIENCE_SECONDS):
                 assert await stream == UNKNOWN
-        assert await it.asked(3) == 3
-        it.auth.revoke(client_id="client-of-partner")
-        assert await it.call() == INVALID  # who asks each time needs no word
-        it.auth.silent = False
+        assert await scene.asked(3) == 3
+        scene.auth.revoke(client_id="client-of-partner")
+        assert await scene.call() == INVALID  # who asks each time needs no word
+        scene.auth.silent = False
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while await it.asked(2, OTHER):
+            while await scene.asked(2, OTHER):
                 pass
 
-    play(story, revocation_grace_seconds=1.0)
 
-
-def test_before_the_first_word_nothing_is_kept(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        assert await it.asked(3) == 3
-        assert {request.revocation_position for request in it.auth.requests} == {0}
-        it.auth.silent = False
+async def test_before_the_first_word_nothing_is_kept(folder: Path) -> None:
+    async with scene_of(folder, silent=True) as scene:
+        assert await scene.asked(3) == 3
+        assert {request.revocation_position for request in scene.auth.requests} == {0}
+        scene.auth.silent = False
         async with asyncio.timeout(PATIENCE_SECONDS):
-            await it.keeps_exchanges()
-        assert await it.asked(1, "sat_new") == 1
-        assert it.auth.requests[-1].revocation_position == 7
-
-    play(story, silent=True)
+            await scene.keeps_exchanges()
+        assert await scene.asked(1, "sat_new") == 1
+        assert scene.auth.requests[-1].revocation_position == 7
 
 
-def test_health_and_log_say_whether_revocations_are_heard(play: Play, folder: Path) -> None:
-    async def turns(it: Scene, status: int) -> None:
+async def test_health_and_log_say_whether_revocations_are_heard(folder: Path) -> None:
+    async def turns(scene: Scene, status: int) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             for door in (0, 1):
-                while await it.health(door) != (SERVING, status):
+                while await scene.health(door) != (SERVING, status):
                     pass
 
-    async def story(it: Scene) -> None:
-        await turns(it, SERVING)
+    async with hearing(folder, listeners=(listener(folder, "one"), listener(folder, "two"))) as scene:
+        await turns(scene, SERVING)
         with capture_logs() as lines:
-            it.auth.silent = True
-            await turns(it, NOT_SERVING)
-            assert await it.call() == OK
-            it.auth.silent = False
-            await turns(it, SERVING)
+            scene.auth.silent = True
+            await turns(scene, NOT_SERVING)
+            assert await scene.call() == OK
+            scene.auth.silent = False
+            await turns(scene, SERVING)
         heard = [(line["log_level"], line["event"], line["position"]) for line in lines if "position" in line]
         # Once each, and not at each look; on a busy machine there may be more turns than the test made.
         turn = [("warning", "revocations are not heard", 7), ("info", "revocations are heard", 7)]
         assert heard
         assert heard == turn * (len(heard) // 2)
 
-    play(story, listeners=(listener(folder, "one"), listener(folder, "two")))
+
+async def test_health_says_from_the_start_that_nothing_is_heard_yet(folder: Path) -> None:
+    async with scene_of(folder, silent=True) as scene:
+        assert await scene.health() == (SERVING, NOT_SERVING)
 
 
-def test_health_says_from_the_start_that_nothing_is_heard_yet(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        assert await it.health() == (SERVING, NOT_SERVING)
-
-    play(story, silent=True)
-
-
-def test_a_feed_that_has_lost_a_part_lets_nobody_through_until_it_is_mended(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        async with it.watch() as stream:
-            it.auth.position = 3
-            async with asyncio.timeout(PATIENCE_SECONDS):
-                assert await stream == UNKNOWN
-        assert await it.call() == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
+async def test_a_feed_that_has_lost_a_part_lets_nobody_through_until_it_is_mended(scene: Scene) -> None:
+    async with scene.watch() as stream:
+        scene.auth.position = 3
         async with asyncio.timeout(PATIENCE_SECONDS):
-            while await it.health() != (SERVING, NOT_SERVING):
-                pass
-        it.auth.position = 2**32
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            while await it.health() != (SERVING, SERVING):
-                pass
-        await it.keeps_exchanges()
-
-    play(story)
+            assert await stream == UNKNOWN
+    assert await scene.call() == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await scene.health() != (SERVING, NOT_SERVING):
+            pass
+    scene.auth.position = 2**32
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while await scene.health() != (SERVING, SERVING):
+            pass
+    await scene.keeps_exchanges()

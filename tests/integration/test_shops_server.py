@@ -1,13 +1,11 @@
 """The shops service over TLS, with a payment company played by `FakeGateway`."""
 
-import asyncio
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,9 +19,9 @@ from google.rpc.status_pb2 import Status
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mesh.config import ConfigError, ServerConfig
-from mesh.database import Database
-from mesh.migrations import upgrade
-from mesh.secret_files import create_key, write_private
+from mesh.security.secret_files import create_key, write_private
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 from sekisho.payments.v1.money_pb2 import Money
 from sekisho.shops.v1 import (
     catalog_service_pb2,
@@ -35,6 +33,7 @@ from sekisho.shops.v1 import (
 )
 from shops.config import ShopsConfig
 from shops.server import running
+from tests.loop_thread import LoopThread, loop_thread
 from tests.unit.shops.fake_gateway import (
     GOOD_CODE,
     MASTER_ID,
@@ -55,32 +54,11 @@ PATIENCE_SECONDS = 60.0
 YEN_500 = Money(currency_code="JPY", minor_units=500)
 
 
-class LoopThread:
-    """An event loop in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_SECONDS)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
 @contextmanager
 def serving(loop: LoopThread, config: ShopsConfig) -> Iterator[int]:
     """Run the service; its port comes out."""
-    service = running(config)
-    server = loop.run(service.__aenter__())
-    try:
+    with loop.entered(running(config)) as server:
         yield server.port
-    finally:
-        loop.run(service.__aexit__(None, None, None))
 
 
 def prepare(folder: Path, gateway: FakeGateway) -> ShopsConfig:
@@ -106,9 +84,8 @@ def prepare(folder: Path, gateway: FakeGateway) -> ShopsConfig:
 
 @pytest.fixture(scope="module")
 def loop() -> Iterator[LoopThread]:
-    loop = LoopThread()
-    yield loop
-    loop.close()
+    with loop_thread() as loop:
+        yield loop
 
 
 @pytest.fixture(scope="module")
@@ -575,7 +552,7 @@ def test_the_service_starts_while_the_gateway_is_down_and_a_restart_loses_nothin
 def test_a_gateway_with_a_certificate_by_a_new_ca_is_trusted_without_a_restart(
     loop: LoopThread, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mesh.renewed_channel._LOOK_SECONDS", 0.05)
+    monkeypatch.setattr("mesh.channels.renewed_channel._LOOK_SECONDS", 0.05)
     issue_certificates(tmp_path)
     gateway = FakeGateway(tmp_path)
     loop.run(gateway.start())
@@ -630,10 +607,10 @@ def test_the_marketplace_knows_nothing_of_private_tokens_and_of_the_payment_comp
     program = "import sys, shops.__main__, shops.server; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     forbidden = {
-        "mesh.private_tokens",
+        "mesh.security.private_tokens",
         "mesh.interceptors.private_token",
-        "mesh.signed_jwt",
-        "mesh.published_keys",
+        "mesh.security.signed_jwt",
+        "mesh.security.published_keys",
         "jwt",
         "gateway",
         "authserver",

@@ -14,14 +14,14 @@ import authserver.server
 import gateway.server
 import payments.server
 from authserver.config import AuthServerConfig
-from cli.configurations import Ports
 from cli.home import Home
-from cli.preparation import prepare
-from cli.supervisor import answer_of
-from gateway.config import GatewayConfig
-from mesh.channel import open_channel
+from cli.local.configurations import Ports
+from cli.local.preparation import prepare
+from cli.local.supervisor import answer_of
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig, TracingConfig, load
 from payments.config import PaymentsConfig
+from policy.sources.gateway_config import REVOCATIONS, GatewayConfig
 from sekisho.auth.v1 import token_service_pb2 as token_pb
 from sekisho.auth.v1 import token_service_pb2_grpc as token_grpc
 from sekisho.payments.v1 import partner_application_service_pb2 as application_pb
@@ -54,7 +54,7 @@ async def mesh(home: Home, endpoint: str) -> AsyncIterator[grpc.aio.Channel]:
         await stack.enter_async_context(gateway.server.running(msgspec.structs.replace(front, tracing=tracing)))
         config = ChannelConfig(target=addresses.gateway, ca=addresses.ca)
         channel = await stack.enter_async_context(open_channel(config))
-        await answer_of(channel, gateway.config.REVOCATIONS)  # from now on it keeps exchanges
+        await answer_of(channel, REVOCATIONS)  # from now on it keeps exchanges
         yield channel
 
 

@@ -13,9 +13,9 @@ from typing import Any
 import grpc
 import msgspec
 
-from gateway.config import REVOCATIONS
-from mesh.channel import open_channel
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig
+from policy.sources.gateway_config import REVOCATIONS
 from sekisho.auth.v1 import token_service_pb2 as token_pb  # noqa: F401 - registers the messages that the log may name
 from tests.unit.gateway.fake_services import FakeAuthServer, MtlsServer, started
 from tests.unit.gateway.front import PARTNER_METHOD, PUBLIC_METHOD, gateway_config

@@ -7,7 +7,7 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-from mesh.channel import open_channel
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig
 from tests.soak.load import Load
 from tests.soak.peers import PEERS
@@ -19,22 +19,19 @@ _LOADS = 3
 _MIB = 1024 * 1024
 
 
-def test_the_gateway_is_as_it_was_after_good_and_bad_have_come_and_gone(folder: Path, tmp_path: Path) -> None:
-    async def story() -> None:
-        async with target(folder, tmp_path) as attacked, AsyncExitStack() as stack:
-            config = ChannelConfig(target=f"127.0.0.1:{attacked.port}", ca=attacked.ca)
-            channel = await stack.enter_async_context(open_channel(config))
-            await channel.channel_ready()
-            load = Load(channel)
-            memory = await soaked(attacked, load)
-            assert load.failed == []
-            assert load.done > _LOADS
-            assert attacked.neighbour.refused == []
-            assert memory[-1] < memory[0] + 200 * _MIB
-            # The first half has made the room that is needed; a leak goes on.
-            assert memory[-1] < memory[len(memory) // 2] + 32 * _MIB
-
-    asyncio.run(story())
+async def test_the_gateway_is_as_it_was_after_good_and_bad_have_come_and_gone(folder: Path, tmp_path: Path) -> None:
+    async with target(folder, tmp_path) as attacked, AsyncExitStack() as stack:
+        config = ChannelConfig(target=f"127.0.0.1:{attacked.port}", ca=attacked.ca)
+        channel = await stack.enter_async_context(open_channel(config))
+        await channel.channel_ready()
+        load = Load(channel)
+        memory = await soaked(attacked, load)
+        assert load.failed == []
+        assert load.done > _LOADS
+        assert attacked.neighbour.refused == []
+        assert memory[-1] < memory[0] + 200 * _MIB
+        # The first half has made the room that is needed; a leak goes on.
+        assert memory[-1] < memory[len(memory) // 2] + 32 * _MIB
 
 
 async def soaked(attacked: Target, load: Load) -> list[int]:

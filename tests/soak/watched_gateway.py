@@ -8,10 +8,10 @@ import resource
 import sys
 from pathlib import Path
 
-from gateway.config import GatewayConfig
 from gateway.server import running
 from mesh.config import load
-from mesh.logging import configure_logging
+from mesh.telemetry.logging import configure_logging
+from policy.sources.gateway_config import GatewayConfig
 
 _libc = ctypes.CDLL(None)
 

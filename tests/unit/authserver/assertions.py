@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from authserver.client_authentication import ClientAuthentication, parse_authentication
+from authserver.clients.authentication_method import ClientAuthentication, parse_authentication
 from tests.unit.authserver.company import ISSUER, NOW
 from tests.unit.mesh.forgery import es256, forge, unsigned
 

@@ -8,36 +8,36 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, text
 
 from authserver.access_tokens import TokenSealer
-from authserver.audit_chain import AuditLine
-from authserver.authentication import Authenticator, Judge
-from authserver.client_authentication import BY_SECRET, ClientAuthentication
-from authserver.client_cache import ClientCache
-from authserver.client_secrets import Peppers
-from authserver.delete_client import delete_client
-from authserver.exchange_token import AccessTokens, Exchanged, TokenExchange
-from authserver.feed import Feed
-from authserver.introspect_token import introspect_token
-from authserver.issue_token import issue_token
-from authserver.key_encryption import KeyEncryption
-from authserver.key_ring import KeyRing
-from authserver.key_schedule import Use
-from authserver.presented import PresentedSecret
-from authserver.provision_client import Provisioner, provision_master, provision_staff
-from authserver.refusals import Refusals
-from authserver.register_client import Credentials, Registration, register_client
-from authserver.revoke_token import revoke_token
-from authserver.rotate_client_secret import rotate_client_secret
-from authserver.rotate_keys import make_key
-from authserver.secret_uses import SecretUses
-from authserver.software_statements import SoftwareStatement
-from authserver.store.audit import read_audit_head, read_page
-from authserver.store.clients import Client
-from authserver.store.keys import list_keys
-from authserver.store.platforms import Platform
-from authserver.trail import Trail
-from authserver.update_client import update_client
+from authserver.audit.chain import AuditLine
+from authserver.audit.store import read_audit_head, read_page
+from authserver.audit.trail import Trail
+from authserver.clients.authentication import Authenticator, Judge
+from authserver.clients.authentication_method import BY_SECRET, ClientAuthentication
+from authserver.clients.cache import ClientCache
+from authserver.clients.delete import delete_client
+from authserver.clients.presented import PresentedSecret
+from authserver.clients.provision import Provisioner, provision_master, provision_staff
+from authserver.clients.refusals import Refusals
+from authserver.clients.register import Credentials, Registration, register_client
+from authserver.clients.rotate_secret import rotate_client_secret
+from authserver.clients.secret_uses import SecretUses
+from authserver.clients.secrets import Peppers
+from authserver.clients.software_statements import SoftwareStatement
+from authserver.clients.store.clients import Client
+from authserver.clients.store.platforms import Platform
+from authserver.clients.update import update_client
+from authserver.keys.encryption import KeyEncryption
+from authserver.keys.ring import KeyRing
+from authserver.keys.rotation import make_key
+from authserver.keys.schedule import Use
+from authserver.keys.store import list_keys
+from authserver.revocation.feed import Feed
+from authserver.tokens.exchange import AccessTokens, Exchanged, TokenExchange
+from authserver.tokens.introspect import introspect_token
+from authserver.tokens.issue import issue_token
+from authserver.tokens.revoke import revoke_token
 from mesh.access.rules import Caller, ClientType
-from mesh.database import Database
+from mesh.storage.database import Database
 
 NOW = 1_800_000_000.0
 PEPPERS = Peppers({1: bytes(range(32))}, 1)

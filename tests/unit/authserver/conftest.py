@@ -6,17 +6,17 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from authserver.clients.provision import provision_master, provision_staff
+from authserver.clients.register import Credentials
+from authserver.clients.store.platforms import Platform
 from authserver.config import AuthServerConfig, PepperConfig, StatementIssuerConfig
-from authserver.provision_client import provision_master, provision_staff
-from authserver.register_client import Credentials
 from authserver.server import running
-from authserver.store.platforms import Platform
-from mesh import pki
 from mesh.access.rules import ClientType
 from mesh.config import ServerConfig
-from mesh.database import Database
-from mesh.migrations import upgrade
-from mesh.secret_files import create_key
+from mesh.security import pki
+from mesh.security.secret_files import create_key
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 from tests.unit.authserver.company import CEILING, MASTER_SCOPES, Company
 from tests.unit.authserver.face import Face, face_up
 from tests.unit.authserver.wire import PAYMENTS_KEY, Play, Story, calling, provisioner

@@ -14,15 +14,15 @@ from typing import Any
 import httpx
 from msgspec.structs import replace
 
+from authserver.clients.provision import provision_master, provision_staff
+from authserver.clients.register import Credentials
+from authserver.clients.store.platforms import Platform
 from authserver.config import AuthServerConfig, HttpConfig
-from authserver.provision_client import provision_master, provision_staff
-from authserver.register_client import Credentials
 from authserver.server import running
-from authserver.store.platforms import Platform
-from cli.configurations import reserved_port
-from mesh import pki
+from cli.local.configurations import reserved_port
 from mesh.access.rules import ClientType
-from mesh.database import Database
+from mesh.security import pki
+from mesh.storage.database import Database
 from tests.unit.authserver.company import CEILING, MASTER_SCOPES
 from tests.unit.authserver.wire import provisioner, statement
 

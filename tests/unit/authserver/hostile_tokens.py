@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from mesh.signed_jwt import SigningKey, create_pem
+from mesh.security.signed_jwt import SigningKey, create_pem
 from tests.unit.authserver.company import NOW
 from tests.unit.mesh.forgery import ALPHABET, encode, es256, forge, unsigned
 

@@ -1,8 +1,8 @@
 """Changes of a company's keys."""
 
-from authserver.key_schedule import Pace, Use
-from authserver.rotate_keys import KeyKeeper, retire_key, rotate_key
-from authserver.store.keys import StoredKey, list_keys
+from authserver.keys.rotation import KeyKeeper, retire_key, rotate_key
+from authserver.keys.schedule import Pace, Use
+from authserver.keys.store import StoredKey, list_keys
 from tests.unit.authserver.company import ENCRYPTION, Company
 
 ANNOUNCE_SECONDS, OVERLAP_SECONDS = 600, 660

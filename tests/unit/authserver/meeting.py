@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from sqlalchemy import Connection, text
 
-from mesh.database import Database
+from mesh.storage.database import Database
 
 PATIENCE_SECONDS = 60.0
 

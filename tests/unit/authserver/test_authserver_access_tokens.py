@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authserver.access_tokens import MAX_LENGTH, AccessToken, Epochs, TokenRejected, TokenSealer
-from authserver.scopes import parse_scope
+from authserver.clients.scopes import parse_scope
 from mesh.access.rules import Caller, ClientType
 from tests.unit.mesh.forgery import ALPHABET, encode
 

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from authserver.clients.register import Credentials
+from authserver.clients.store.clients import find_client
 from authserver.config import AuthServerConfig
-from authserver.register_client import Credentials
 from authserver.server import running
-from authserver.store.clients import find_client
-from mesh.database import Database
+from mesh.storage.database import Database
 from sekisho.access.v1 import access_pb2
 from sekisho.auth.v1 import client_registration_service_pb2 as pb
 from sekisho.auth.v1 import token_service_pb2 as token_pb

@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 
 from authserver.access_tokens import Epochs
-from authserver.audit_heads import ExportedHead, HeadFile, read_heads
-from authserver.check_audit import AuditCheck, Finding
+from authserver.audit.check import AuditCheck, Finding
+from authserver.audit.heads import ExportedHead, HeadFile, read_heads
+from authserver.clients.blocking import revoke
+from authserver.clients.store.blocks import Holder
 from authserver.declare_restored import Loss, declare_restored, estimate_loss
 from authserver.errors import InvalidToken, ReplicaBehind
-from authserver.shut_out import revoke
-from authserver.store.blocks import Holder
-from authserver.store.feed import FeedEntry, Kind, feed_position
+from authserver.revocation.store import FeedEntry, Kind, feed_position
 from tests.databases import back_up
 from tests.unit.authserver.company import AUDIT_KEY, Company, Replica, approval
 

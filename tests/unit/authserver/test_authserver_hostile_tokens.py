@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from authserver.access_tokens import TokenSealer
+from authserver.clients.software_statements import TYP as STATEMENT_TYP
+from authserver.clients.software_statements import StatementIssuer, verify_statement
 from authserver.errors import InvalidSoftwareStatement, InvalidToken
-from authserver.introspect_token import introspect_token
-from authserver.issue_token import issue_token
-from authserver.key_schedule import Use
-from authserver.software_statements import TYP as STATEMENT_TYP
-from authserver.software_statements import StatementIssuer, verify_statement
-from authserver.store.keys import list_keys
-from mesh import private_tokens
-from mesh.private_tokens import InvalidPrivateToken, PrivateTokenVerifier
-from mesh.signed_jwt import SigningKey, create_pem, public_keys, sign
+from authserver.keys.schedule import Use
+from authserver.keys.store import list_keys
+from authserver.tokens.introspect import introspect_token
+from authserver.tokens.issue import issue_token
+from mesh.security import private_tokens
+from mesh.security.private_tokens import InvalidPrivateToken, PrivateTokenVerifier
+from mesh.security.signed_jwt import SigningKey, create_pem, public_keys, sign
 from tests.databases import rows
 from tests.unit.authserver.company import Company, Replica, caller_of
 from tests.unit.authserver.hostile_tokens import (

@@ -9,7 +9,7 @@ from typing import Any
 import jwt
 import pytest
 
-from authserver.http_face import discovery
+from authserver.http import discovery
 from tests.unit.authserver.face import Face, errors_of
 
 PUBLIC = (

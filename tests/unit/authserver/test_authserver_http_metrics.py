@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from prometheus_client.parser import text_string_to_metric_families
 
 from authserver.config import AuthServerConfig
-from cli.configurations import HOST, reserved_port
-from cli.rates import Sample, samples
-from mesh.database import Database
+from cli.local.configurations import HOST, reserved_port
+from cli.local.rates import Sample, samples
+from mesh.storage.database import Database
 from tests.unit.authserver.face import GRANT, basic, face_up
 
 

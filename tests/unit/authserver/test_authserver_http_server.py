@@ -16,9 +16,9 @@ from structlog.testing import capture_logs
 
 from authserver.config import AuthServerConfig
 from authserver.server import running
-from mesh import pki
 from mesh.config import ConfigError
-from mesh.database import Database
+from mesh.security import pki
+from mesh.storage.database import Database
 from tests.unit.authserver.face import GRANT, Face, basic, face_up, trust, with_face
 
 SECONDS = 1.0

@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 
 from authserver.config import AuthServerConfig
-from mesh.database import Database
+from mesh.storage.database import Database
 from tests.unit.authserver.assertions import EC_JWK, RSA_JWK, rs256
 from tests.unit.authserver.assertions import assertion as make_assertion
 from tests.unit.authserver.face import GRANT, JWT_BEARER, Face, basic, bearer, errors_of, face_up

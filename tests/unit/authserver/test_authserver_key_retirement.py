@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from authserver.client_cache import Found
+from authserver.clients.cache import Found
 from authserver.errors import InvalidToken
-from authserver.store.feed import feed_position
+from authserver.revocation.store import feed_position
 from tests.unit.authserver.company import Company, Replica
 from tests.unit.authserver.key_changes import retire_sealing_key
 

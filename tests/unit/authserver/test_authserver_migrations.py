@@ -7,14 +7,14 @@ import pytest
 from sqlalchemy import Connection, text
 
 from authserver.access_tokens import Epochs
-from authserver.client_secrets import Digest, Peppers, new_client_secret
-from authserver.store.clients import Client, count_clients, find_client, find_statement_client
-from authserver.store.feed import feed_position, read_after
-from authserver.store.platforms import find_platform
-from authserver.store.tables import MAX_CLIENTS, METADATA
+from authserver.clients.secrets import Digest, Peppers, new_client_secret
+from authserver.clients.store.clients import Client, count_clients, find_client, find_statement_client
+from authserver.clients.store.platforms import find_platform
+from authserver.revocation.store import feed_position, read_after
+from authserver.tables import MAX_CLIENTS, METADATA
 from mesh.access.rules import ClientType
-from mesh.database import Database
-from mesh.migrations import upgrade
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 from tests.databases import schema, upgrade_to
 
 PEPPER = bytes(range(32))

@@ -22,18 +22,18 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection
 
+from authserver.clients.blocking import block, revoke, unblock
+from authserver.clients.register import Credentials
+from authserver.clients.store.blocks import Holder, raise_all_epochs
 from authserver.errors import InvalidClient, InvalidToken, UnapprovedSoftwareStatement
-from authserver.issue_token import issue_token
-from authserver.key_schedule import Use, active_key
-from authserver.register_client import Credentials
-from authserver.rotate_keys import AT_ONCE_SECONDS, KeyChangeRefused, keep_keys, retire_key, rotate_key
-from authserver.shut_out import block, revoke, unblock
-from authserver.store.blocks import Holder, raise_all_epochs
-from authserver.store.feed import Kind, News, feed_position
-from authserver.store.keys import list_keys
-from mesh.database import Database
-from mesh.migrations import upgrade
-from mesh.private_tokens import PrivateTokenVerifier
+from authserver.keys.rotation import AT_ONCE_SECONDS, KeyChangeRefused, keep_keys, retire_key, rotate_key
+from authserver.keys.schedule import Use, active_key
+from authserver.keys.store import list_keys
+from authserver.revocation.store import Kind, News, feed_position
+from authserver.tokens.issue import issue_token
+from mesh.security.private_tokens import PrivateTokenVerifier
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
 from tests.fuzz.effort import examples
 from tests.unit.authserver.company import Company, Replica, approval
 from tests.unit.authserver.key_changes import keeper_of

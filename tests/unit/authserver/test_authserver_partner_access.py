@@ -2,7 +2,7 @@
 
 import pytest
 
-from authserver.register_client import Credentials
+from authserver.clients.register import Credentials
 from sekisho.auth.v1 import partner_access_service_pb2 as pb
 from tests.unit.authserver.wire import Caller, Play, refusal, registering, statement
 

@@ -10,14 +10,14 @@ from typing import Any
 import msgspec
 import pytest
 
+from authserver.clients.register import Credentials
 from authserver.config import AuthServerConfig
 from authserver.errors import ReplicaBehind
-from authserver.feed import Feed
-from authserver.register_client import Credentials
+from authserver.revocation.feed import Feed
+from authserver.revocation.store import Kind, News, feed_position, forget_before, publish
 from authserver.server import running
 from authserver.servicers.revocations import RevocationServiceServicer
-from authserver.store.feed import Kind, News, feed_position, forget_before, publish
-from mesh.database import Database
+from mesh.storage.database import Database
 from sekisho.auth.v1 import client_registration_service_pb2, partner_access_service_pb2, token_service_pb2
 from sekisho.auth.v1 import revocation_service_pb2 as pb
 from tests.databases import statements

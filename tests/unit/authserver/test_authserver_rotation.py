@@ -7,14 +7,14 @@ from dataclasses import dataclass
 import pytest
 
 from authserver.access_tokens import NEW, AccessToken
-from authserver.key_ring import KeyRing
-from authserver.key_schedule import Pace, Use
-from authserver.rotate_keys import KeyChangeRefused, KeyKeeper, is_work_due, keep_keys, prepare_keys, rotate_key
-from authserver.trail import Trail
+from authserver.audit.trail import Trail
+from authserver.keys.ring import KeyRing
+from authserver.keys.rotation import KeyChangeRefused, KeyKeeper, is_work_due, keep_keys, prepare_keys, rotate_key
+from authserver.keys.schedule import Pace, Use
 from mesh.access.rules import Caller, ClientType
-from mesh.database import Database
-from mesh.private_tokens import TYP, Keys, PrivateTokenVerifier, claims_of
-from mesh.signed_jwt import sign
+from mesh.security.private_tokens import TYP, Keys, PrivateTokenVerifier, claims_of
+from mesh.security.signed_jwt import sign
+from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 from tests.unit.authserver.company import AUDIT_KEY, ENCRYPTION, NOW
 

@@ -6,13 +6,13 @@ import grpc
 import msgspec
 import pytest
 
+from authserver.clients.register import Credentials
 from authserver.config import AuthServerConfig
-from authserver.exchange_token import TOKEN_EXCHANGE
-from authserver.register_client import Credentials
 from authserver.server import running
+from authserver.tokens.exchange import TOKEN_EXCHANGE
+from mesh.calls.error_info import read_error_info
 from mesh.config import ConfigError
-from mesh.error_info import read_error_info
-from mesh.secret_files import write_private
+from mesh.security.secret_files import write_private
 from sekisho.auth.v1 import (
     client_registration_service_pb2,
     key_service_pb2,

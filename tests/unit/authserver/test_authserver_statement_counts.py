@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from authserver.client_tokens import ClientTokens
+from authserver.clients.register import Credentials
 from authserver.config import AuthServerConfig
 from authserver.errors import InvalidClient, InvalidToken
-from authserver.exchange_token import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
-from authserver.register_client import Credentials
 from authserver.servicers.exchange import ExchangeServiceServicer
 from authserver.servicers.tokens import TokenServiceServicer
+from authserver.tokens.client_tokens import ClientTokens
+from authserver.tokens.exchange import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
 from sekisho.auth.v1 import exchange_service_pb2, token_service_pb2
 from tests.databases import rows, statements
 from tests.unit.authserver.company import Company, Replica, approval

@@ -6,11 +6,11 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from authserver.store import clients as store
-from authserver.store.clients import Client
-from authserver.store.tables import METADATA
+from authserver.clients.store import clients as store
+from authserver.clients.store.clients import Client
+from authserver.tables import METADATA
 from mesh.access.rules import ClientType
-from mesh.database import Database
+from mesh.storage.database import Database
 from tests.databases import schema
 from tests.unit.authserver.company import Company
 

@@ -8,17 +8,17 @@ from typing import Any
 
 import grpc
 
+from authserver.clients.provision import Provisioner
+from authserver.clients.register import Credentials
+from authserver.clients.software_statements import TYP
 from authserver.config import AuthServerConfig
-from authserver.exchange_token import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
 from authserver.installation import read_installation
-from authserver.provision_client import Provisioner
-from authserver.register_client import Credentials
-from authserver.software_statements import TYP
-from mesh.channel import open_channel
+from authserver.tokens.exchange import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
+from mesh.calls.error_info import read_error_info
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig
-from mesh.error_info import read_error_info
-from mesh.signed_jwt import SigningKey, create_pem, sign
-from mesh.tls import dns_name
+from mesh.security.signed_jwt import SigningKey, create_pem, sign
+from mesh.security.tls import dns_name
 from sekisho.auth.v1 import (
     client_registration_service_pb2,
     client_registration_service_pb2_grpc,

@@ -13,13 +13,13 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from mesh import pki
 from mesh.access.descriptors import client_type_number
 from mesh.access.rules import ClientType
 from mesh.config import ChannelConfig
 from mesh.errors import ServiceError
 from mesh.interceptors.errors import abort
-from mesh.tls import dns_name
+from mesh.security import pki
+from mesh.security.tls import dns_name
 from sekisho.auth.v1 import exchange_service_pb2 as pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc as exchange_grpc
 from sekisho.auth.v1 import revocation_service_pb2 as revocation_pb
@@ -33,7 +33,7 @@ Answer = Callable[[bytes, Any], Awaitable[bytes]]
 _TOKEN = re.compile(r"sat_[a-z0-9]+")
 # More often than the real one does, so that tests are fast.
 _HEARTBEAT_SECONDS = 0.05
-# What mesh.server sets; gRPC's own limits on metadata are lower.
+# What mesh.serving.server sets; gRPC's own limits on metadata are lower.
 _OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.max_metadata_size", 16 * 1024),

@@ -9,13 +9,13 @@ from typing import Any
 
 import grpc
 
-from gateway.config import BackendConfig, GatewayConfig, ListenerConfig
 from gateway.server import running
 from mesh.access.rules import ALL_CLIENT_TYPES, ClientType
-from mesh.channel import open_channel
+from mesh.calls.error_info import read_error_info
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig, ServerConfig
-from mesh.error_info import read_error_info
-from mesh.server import Server
+from mesh.serving.server import Server
+from policy.sources.gateway_config import BackendConfig, GatewayConfig, ListenerConfig
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, FakeBackend, MtlsServer, started
 

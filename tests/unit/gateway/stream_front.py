@@ -13,19 +13,19 @@ import msgspec
 
 from gateway.backend_channel import BackendChannel
 from gateway.checkpoint import Checkpoint
-from gateway.config import LimitsConfig
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache
 from gateway.interceptor import CheckpointInterceptor
 from gateway.limits import Limits, Room
-from gateway.policy import Route
 from gateway.proxy import Proxy
 from mesh.access.descriptors import Method
 from mesh.access.rules import PUBLIC, ClientType, MethodRule
-from mesh.channel import open_channel
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig, ServerConfig
-from mesh.reflection import ReflectionHandler
-from mesh.server import Server
+from mesh.serving.reflection import ReflectionHandler
+from mesh.serving.server import Server
+from policy.routes import Route
+from policy.sources.gateway_config import LimitsConfig
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, Metadata, MtlsServer, started
 from tests.unit.gateway.front import PATIENCE_SECONDS, TOKEN

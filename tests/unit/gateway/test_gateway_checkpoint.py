@@ -1,25 +1,21 @@
 import time
-from collections.abc import Awaitable, Callable
 
 import grpc
 import pytest
 
 from gateway.checkpoint import Checkpoint
-from gateway.config import LimitsConfig
-from gateway.errors import AuthServerUnavailable, InvalidToken, MalformedAuthorization, MissingToken
+from gateway.errors import AuthServerUnavailable, InvalidToken, MalformedAuthorization
 from gateway.exchange_cache import Exchanged
 from gateway.limits import Call, Limits, Room
-from gateway.policy import Route
-from mesh.access.decision import ClientTypeNotAllowed, InsufficientScope, MethodNotFound
+from mesh.access.decision import ClientTypeNotAllowed, InsufficientScope, MethodNotFound, MissingToken
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, PUBLIC, Caller, ClientType, MethodRule
-from mesh.call_record import CallRecord, Decision, Metadata, begin, current_call
+from mesh.calls.call_record import CallRecord, Decision, Metadata, begin, current_call
 from mesh.errors import ServiceError
+from policy.routes import Route
+from policy.sources.gateway_config import LimitsConfig
 from tests.unit.gateway.conftest import World
 from tests.unit.gateway.fake_services import changed, private_token
-
-Play = Callable[..., None]
-Act = Callable[[World, Checkpoint], Awaitable[None]]
 
 PARTNERS = frozenset({ClientType.PARTNER})
 STAFF = frozenset({ClientType.OPERATOR})
@@ -50,16 +46,9 @@ MALFORMED = [
 
 
 @pytest.fixture
-def judge(play: Play) -> Callable[[Act], None]:
-    """Act with a checkpoint over `ROUTES`."""
-
-    def run(act: Act) -> None:
-        async def story(world: World) -> None:
-            await act(world, Checkpoint(ROUTES, world.exchange))
-
-        play(story)
-
-    return run
+def checkpoint(world: World) -> Checkpoint:
+    """Return a checkpoint over `ROUTES`."""
+    return Checkpoint(ROUTES, world.exchange)
 
 
 async def admit(
@@ -77,15 +66,12 @@ async def refusal(
     return refused.type
 
 
-def test_a_partner_passes_with_a_private_token_for_the_backend(judge: Callable[[Act], None]) -> None:
-    async def act(_world: World, checkpoint: Checkpoint) -> None:
-        exchanged = await admit(checkpoint, "/a.Pay/Pay", PARTNERS, GOOD)
-        scopes = frozenset({"payments.read", "payments.write"})
-        assert exchanged
-        assert exchanged.private_token == private_token("sat_a", "payments")
-        assert exchanged.caller == Caller("client-of-a", ClientType.PARTNER, "shops", "ptn_1", scopes)
-
-    judge(act)
+async def test_a_partner_passes_with_a_private_token_for_the_backend(checkpoint: Checkpoint) -> None:
+    exchanged = await admit(checkpoint, "/a.Pay/Pay", PARTNERS, GOOD)
+    scopes = frozenset({"payments.read", "payments.write"})
+    assert exchanged
+    assert exchanged.private_token == private_token("sat_a", "payments")
+    assert exchanged.caller == Caller("client-of-a", ClientType.PARTNER, "shops", "ptn_1", scopes)
 
 
 @pytest.mark.parametrize("metadata", [[], GOOD, *MALFORMED])
@@ -103,56 +89,41 @@ def test_a_partner_passes_with_a_private_token_for_the_backend(judge: Callable[[
         ("/a.Pay/Pay", frozenset()),
     ],
 )
-def test_what_can_not_be_reached_is_not_found_whatever_the_token_and_costs_no_exchange(
-    judge: Callable[[Act], None], path: str, admitted: frozenset[ClientType], metadata: Metadata
+async def test_what_can_not_be_reached_is_not_found_whatever_the_token_and_costs_no_exchange(
+    world: World, checkpoint: Checkpoint, path: str, admitted: frozenset[ClientType], metadata: Metadata
 ) -> None:
-    async def act(world: World, checkpoint: Checkpoint) -> None:
-        assert await refusal(checkpoint, path, metadata, admitted) is MethodNotFound
-        assert world.auth.requests == []
-
-    judge(act)
+    assert await refusal(checkpoint, path, metadata, admitted) is MethodNotFound
+    assert world.auth.requests == []
 
 
 @pytest.mark.parametrize("metadata", [[], GOOD, *MALFORMED])
 @pytest.mark.parametrize("admitted", [ALL_CLIENT_TYPES, STAFF, frozenset[ClientType]()])
-def test_a_public_method_looks_at_no_token(
-    judge: Callable[[Act], None], admitted: frozenset[ClientType], metadata: Metadata
+async def test_a_public_method_looks_at_no_token(
+    world: World, checkpoint: Checkpoint, admitted: frozenset[ClientType], metadata: Metadata
 ) -> None:
-    async def act(world: World, checkpoint: Checkpoint) -> None:
-        assert await admit(checkpoint, "/a.Pay/Look", admitted, metadata) is None
-        assert world.auth.requests == []
-
-    judge(act)
+    assert await admit(checkpoint, "/a.Pay/Look", admitted, metadata) is None
+    assert world.auth.requests == []
 
 
 @pytest.mark.parametrize(
     "metadata", [[], [("x-authorization", "Bearer sat_a")], [("authorization-bin", b"Bearer sat_a")]]
 )
-def test_a_method_with_a_rule_needs_a_token(judge: Callable[[Act], None], metadata: Metadata) -> None:
-    async def act(world: World, checkpoint: Checkpoint) -> None:
-        assert await refusal(checkpoint, "/a.Pay/Pay", metadata) is MissingToken
-        assert world.auth.requests == []
-
-    judge(act)
+async def test_a_method_with_a_rule_needs_a_token(world: World, checkpoint: Checkpoint, metadata: Metadata) -> None:
+    assert await refusal(checkpoint, "/a.Pay/Pay", metadata) is MissingToken
+    assert world.auth.requests == []
 
 
 @pytest.mark.parametrize("metadata", MALFORMED)
-def test_there_must_be_exactly_one_bearer_token(judge: Callable[[Act], None], metadata: Metadata) -> None:
-    async def act(world: World, checkpoint: Checkpoint) -> None:
-        assert await refusal(checkpoint, "/a.Pay/Pay", metadata) is MalformedAuthorization
-        assert world.auth.requests == []
-
-    judge(act)
+async def test_there_must_be_exactly_one_bearer_token(world: World, checkpoint: Checkpoint, metadata: Metadata) -> None:
+    assert await refusal(checkpoint, "/a.Pay/Pay", metadata) is MalformedAuthorization
+    assert world.auth.requests == []
 
 
-def test_a_token_is_checked_before_its_holder_is_judged(judge: Callable[[Act], None]) -> None:
-    async def act(world: World, checkpoint: Checkpoint) -> None:
-        world.auth.reply = lambda _: grpc.StatusCode.UNAUTHENTICATED
-        assert await refusal(checkpoint, "/a.Pay/Audit", GOOD) is InvalidToken
-        await world.auth.kill()
-        assert await refusal(checkpoint, "/a.Pay/Audit", GOOD) is AuthServerUnavailable
-
-    judge(act)
+async def test_a_token_is_checked_before_its_holder_is_judged(world: World, checkpoint: Checkpoint) -> None:
+    world.auth.reply = lambda _: grpc.StatusCode.UNAUTHENTICATED
+    assert await refusal(checkpoint, "/a.Pay/Audit", GOOD) is InvalidToken
+    await world.auth.kill()
+    assert await refusal(checkpoint, "/a.Pay/Audit", GOOD) is AuthServerUnavailable
 
 
 @pytest.mark.parametrize(
@@ -163,25 +134,19 @@ def test_a_token_is_checked_before_its_holder_is_judged(judge: Callable[[Act], N
         ("/a.Pay/Close", ALL_CLIENT_TYPES, InsufficientScope),
     ],
 )
-def test_a_genuine_token_is_judged_by_rule_and_door(
-    judge: Callable[[Act], None], path: str, admitted: frozenset[ClientType], error: type[ServiceError]
+async def test_a_genuine_token_is_judged_by_rule_and_door(
+    world: World, checkpoint: Checkpoint, path: str, admitted: frozenset[ClientType], error: type[ServiceError]
 ) -> None:
-    async def act(world: World, checkpoint: Checkpoint) -> None:
-        assert await refusal(checkpoint, path, GOOD, admitted) is error
-        assert len(world.auth.requests) == 1
-
-    judge(act)
+    assert await refusal(checkpoint, path, GOOD, admitted) is error
+    assert len(world.auth.requests) == 1
 
 
-def test_the_log_learns_who_was_refused(judge: Callable[[Act], None]) -> None:
-    async def act(world: World, checkpoint: Checkpoint) -> None:
-        world.auth.reply = changed(partner_id="ptn_7")
-        record = CallRecord("/a.Pay/Audit")
-        begin(record)
-        await refusal(checkpoint, "/a.Pay/Audit", GOOD)
-        assert current_call().client() == {"client_id": "client-of-a", "client_type": "PARTNER", "partner_id": "ptn_7"}
-        assert record.decision is Decision.REFUSED
-        await admit(checkpoint, "/a.Pay/Both", ALL_CLIENT_TYPES, GOOD)
-        assert record.decision is Decision.ALLOWED
-
-    judge(act)
+async def test_the_log_learns_who_was_refused(world: World, checkpoint: Checkpoint) -> None:
+    world.auth.reply = changed(partner_id="ptn_7")
+    record = CallRecord("/a.Pay/Audit")
+    begin(record)
+    await refusal(checkpoint, "/a.Pay/Audit", GOOD)
+    assert current_call().client() == {"client_id": "client-of-a", "client_type": "PARTNER", "partner_id": "ptn_7"}
+    assert record.decision is Decision.REFUSED
+    await admit(checkpoint, "/a.Pay/Both", ALL_CLIENT_TYPES, GOOD)
+    assert record.decision is Decision.ALLOWED

@@ -1,6 +1,6 @@
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -81,14 +81,6 @@ async def stream(it: Exchanged) -> AsyncIterator[asyncio.Task[None]]:
         await asyncio.wait([task])
 
 
-def tell(story: Callable[[], Awaitable[None]]) -> None:
-    async def in_time() -> None:
-        async with asyncio.timeout(20):
-            await story()
-
-    asyncio.run(in_time())
-
-
 # -- What is revoked
 
 
@@ -166,173 +158,143 @@ def test_nothing_is_found_when_the_grace_is_over_and_nothing_is_kept(cache: Exch
     assert cache.find(again.key) is again
 
 
-def test_a_stream_goes_on_until_nothing_vouches_for_it_any_more(cache: ExchangeCache, clock: Clock) -> None:
-    async def story() -> None:
-        old = added(cache, exchanged())
-        clock.now += 20.0
-        young = added(cache, exchanged((b"y", "payments"), asked=clock.now))  # the auth server vouched for it, now
-        async with stream(old) as first, stream(young) as second:
-            clock.now += 9.9
-            cache.look()
-            await asyncio.sleep(0)
-            assert not first.done()
-            clock.now += 0.1
-            cache.look()
-            with pytest.raises(RevocationsUnknown):
-                await first
-            clock.now += 19.9
-            cache.look()
-            await asyncio.sleep(0)
-            assert not second.done()
-            clock.now += 0.1
-            cache.look()
-            with pytest.raises(RevocationsUnknown):
-                await second
-
-    tell(story)
+async def test_a_stream_goes_on_until_nothing_vouches_for_it_any_more(cache: ExchangeCache, clock: Clock) -> None:
+    old = added(cache, exchanged())
+    clock.now += 20.0
+    young = added(cache, exchanged((b"y", "payments"), asked=clock.now))  # the auth server vouched for it, now
+    async with stream(old) as first, stream(young) as second:
+        clock.now += 9.9
+        cache.look()
+        await asyncio.sleep(0)
+        assert not first.done()
+        clock.now += 0.1
+        cache.look()
+        with pytest.raises(RevocationsUnknown):
+            await first
+        clock.now += 19.9
+        cache.look()
+        await asyncio.sleep(0)
+        assert not second.done()
+        clock.now += 0.1
+        cache.look()
+        with pytest.raises(RevocationsUnknown):
+            await second
 
 
-def test_a_stream_that_outlives_a_silence_ends_when_its_token_was_revoked_in_it(
+async def test_a_stream_that_outlives_a_silence_ends_when_its_token_was_revoked_in_it(
     cache: ExchangeCache, clock: Clock
 ) -> None:
-    async def story() -> None:
-        clock.now += 40.0
-        cache.look()
-        it = added(cache, exchanged(asked=clock.now))
-        async with stream(it) as task:
-            cache.hear(11, [Revocation(11, Subject.CLIENT, "client-1")])
-            with pytest.raises(TokenRevoked):
-                await task
-
-    tell(story)
+    clock.now += 40.0
+    cache.look()
+    it = added(cache, exchanged(asked=clock.now))
+    async with stream(it) as task:
+        cache.hear(11, [Revocation(11, Subject.CLIENT, "client-1")])
+        with pytest.raises(TokenRevoked):
+            await task
 
 
-def test_a_stream_from_before_the_first_word_ends_if_something_may_have_been_revoked(clock: Clock) -> None:
-    async def story() -> None:
-        cache = ExchangeCache(capacity=3, grace_seconds=30.0, clock=clock)
-        behind = added(cache, exchanged(position=9))
-        level = added(cache, exchanged(position=10))
-        async with stream(behind) as first, stream(level) as second:
-            cache.hear(10, [])
-            with pytest.raises(RevocationsUnknown):
-                await first
-            assert not second.done()
-
-    tell(story)
+async def test_a_stream_from_before_the_first_word_ends_if_something_may_have_been_revoked(clock: Clock) -> None:
+    cache = ExchangeCache(capacity=3, grace_seconds=30.0, clock=clock)
+    behind = added(cache, exchanged(position=9))
+    level = added(cache, exchanged(position=10))
+    async with stream(behind) as first, stream(level) as second:
+        cache.hear(10, [])
+        with pytest.raises(RevocationsUnknown):
+            await first
+        assert not second.done()
 
 
-def test_when_the_feed_goes_back_nothing_is_believed(cache: ExchangeCache) -> None:
-    async def story() -> None:
-        it = added(cache, exchanged())
-        async with stream(it) as task:
-            with pytest.raises(FeedWentBack):
-                cache.hear(9, [])
-            with pytest.raises(RevocationsUnknown):
-                await task
-        assert cache.find(it.key) is None
-        assert cache.position == 10
-        assert not cache.add(exchanged(position=9))
-
-    tell(story)
+async def test_when_the_feed_goes_back_nothing_is_believed(cache: ExchangeCache) -> None:
+    it = added(cache, exchanged())
+    async with stream(it) as task:
+        with pytest.raises(FeedWentBack):
+            cache.hear(9, [])
+        with pytest.raises(RevocationsUnknown):
+            await task
+    assert cache.find(it.key) is None
+    assert cache.position == 10
+    assert not cache.add(exchanged(position=9))
 
 
 # -- Streams
 
 
-def test_a_revocation_ends_all_streams_of_the_token_and_no_other(cache: ExchangeCache) -> None:
-    async def story() -> None:
-        it, other = added(cache, exchanged()), added(cache, exchanged((b"o", "payments"), STAFF))
-        async with stream(it) as first, stream(it) as second, stream(other) as third:
-            cache.hear(11, [Revocation(11, Subject.PARTNER, "ptn_1")])
-            for task in (first, second):
-                with pytest.raises(TokenRevoked):
-                    await task
-            assert not third.done()
-
-    tell(story)
+async def test_a_revocation_ends_all_streams_of_the_token_and_no_other(cache: ExchangeCache) -> None:
+    it, other = added(cache, exchanged()), added(cache, exchanged((b"o", "payments"), STAFF))
+    async with stream(it) as first, stream(it) as second, stream(other) as third:
+        cache.hear(11, [Revocation(11, Subject.PARTNER, "ptn_1")])
+        for task in (first, second):
+            with pytest.raises(TokenRevoked):
+                await task
+        assert not third.done()
 
 
-def test_a_stream_can_not_begin_by_what_was_revoked_since_its_call_was_let_in(cache: ExchangeCache) -> None:
-    async def story() -> None:
-        it = added(cache, exchanged())
-        cache.hear(11, [Revocation(11, Subject.CLIENT, "client-1")])
-        with pytest.raises(TokenRevoked):
-            async with it.lasting():
-                raise AssertionError("the stream began")
-
-    tell(story)
+async def test_a_stream_can_not_begin_by_what_was_revoked_since_its_call_was_let_in(cache: ExchangeCache) -> None:
+    it = added(cache, exchanged())
+    cache.hear(11, [Revocation(11, Subject.CLIENT, "client-1")])
+    with pytest.raises(TokenRevoked):
+        async with it.lasting():
+            raise AssertionError("the stream began")
 
 
 @pytest.mark.parametrize("gone", ["evicted", "replaced", "never kept"])
-def test_a_stream_ends_also_by_an_exchange_that_is_not_kept_any_more(
+async def test_a_stream_ends_also_by_an_exchange_that_is_not_kept_any_more(
     cache: ExchangeCache, clock: Clock, gone: str
 ) -> None:
-    async def story() -> None:
-        if gone == "never kept":
-            clock.now += 30.0
-        it = added(cache, exchanged(asked=clock.now))
-        if gone == "evicted":
-            for number in range(3):
-                added(cache, exchanged((bytes([number]), "payments"), STAFF))
-        if gone == "replaced":
-            added(cache, exchanged(position=12))
-        async with stream(it) as task:
-            cache.hear(11, [Revocation(11, Subject.CLIENT, "client-1")])
-            with pytest.raises(TokenRevoked):
-                await task
-
-    tell(story)
-
-
-def test_a_stream_ends_when_its_token_expires(cache: ExchangeCache) -> None:
-    async def story() -> None:
-        now = asyncio.get_running_loop().time()
-        async with stream(added(cache, exchanged(asked=now, lasts=0.05))) as task:
-            with pytest.raises(TokenExpired):
-                await task
-            cache.hear(11, [Revocation(11, Subject.CLIENT, "client-1")])
-
-    tell(story)
-
-
-def test_a_stream_that_is_ending_may_be_revoked_meanwhile(cache: ExchangeCache) -> None:
-    async def story() -> None:
-        ending, go_on = asyncio.Event(), asyncio.Event()
-        it = added(cache, exchanged(asked=asyncio.get_running_loop().time(), lasts=0.05))
-
-        async def last() -> None:
-            async with it.lasting():
-                try:
-                    await asyncio.Event().wait()
-                finally:
-                    ending.set()
-                    await go_on.wait()
-
-        task = asyncio.create_task(last())
-        await ending.wait()
-        for position in (11, 12):
-            cache.hear(position, [Revocation(position, Subject.CLIENT, "client-1")])
-        go_on.set()
+    if gone == "never kept":
+        clock.now += 30.0
+    it = added(cache, exchanged(asked=clock.now))
+    if gone == "evicted":
+        for number in range(3):
+            added(cache, exchanged((bytes([number]), "payments"), STAFF))
+    if gone == "replaced":
+        added(cache, exchanged(position=12))
+    async with stream(it) as task:
+        cache.hear(11, [Revocation(11, Subject.CLIENT, "client-1")])
         with pytest.raises(TokenRevoked):
             await task
 
-    tell(story)
+
+async def test_a_stream_ends_when_its_token_expires(cache: ExchangeCache) -> None:
+    now = asyncio.get_running_loop().time()
+    async with stream(added(cache, exchanged(asked=now, lasts=0.05))) as task:
+        with pytest.raises(TokenExpired):
+            await task
+        cache.hear(11, [Revocation(11, Subject.CLIENT, "client-1")])
 
 
-def test_what_is_neither_kept_nor_in_use_is_forgotten(cache: ExchangeCache) -> None:
-    async def story() -> None:
-        for number in range(1_000):
-            it = added(cache, exchanged((number.to_bytes(2), "forgotten")))
-            async with stream(it):
-                pass
-        cache.hear(11, [Revocation(11, Subject.TOKEN, number.to_bytes(2))])
-        del it
-        gc.collect()
-        alive = [each for each in gc.get_objects() if isinstance(each, Exchanged) and each.key[1] == "forgotten"]
-        assert len(alive) == 2
-        assert len(cache._in_use) == 0  # noqa: SLF001 - the references themselves take room, too
+async def test_a_stream_that_is_ending_may_be_revoked_meanwhile(cache: ExchangeCache) -> None:
+    ending, go_on = asyncio.Event(), asyncio.Event()
+    it = added(cache, exchanged(asked=asyncio.get_running_loop().time(), lasts=0.05))
 
-    tell(story)
+    async def last() -> None:
+        async with it.lasting():
+            try:
+                await asyncio.Event().wait()
+            finally:
+                ending.set()
+                await go_on.wait()
+
+    task = asyncio.create_task(last())
+    await ending.wait()
+    for position in (11, 12):
+        cache.hear(position, [Revocation(position, Subject.CLIENT, "client-1")])
+    go_on.set()
+    with pytest.raises(TokenRevoked):
+        await task
+
+
+async def test_what_is_neither_kept_nor_in_use_is_forgotten(cache: ExchangeCache) -> None:
+    for number in range(1_000):
+        it = added(cache, exchanged((number.to_bytes(2), "forgotten")))
+        async with stream(it):
+            pass
+    cache.hear(11, [Revocation(11, Subject.TOKEN, number.to_bytes(2))])
+    del it
+    gc.collect()
+    alive = [each for each in gc.get_objects() if isinstance(each, Exchanged) and each.key[1] == "forgotten"]
+    assert len(alive) == 2
+    assert len(cache._in_use) == 0  # noqa: SLF001 - the references themselves take room, too
 
 
 # -- Against a model

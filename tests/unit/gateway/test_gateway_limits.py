@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from gateway.config import LimitsConfig, RateConfig
 from gateway.errors import ConcurrencyLimitExceeded, RateLimitExceeded
 from gateway.limits import Call, Limits, Room, Stranger
-from gateway.policy import Route
 from mesh.access.descriptors import Method
 from mesh.access.rules import PUBLIC, Caller, ClientType, MethodRule
 from mesh.config import ConfigError
+from policy.routes import Route
+from policy.sources.gateway_config import LimitsConfig, RateConfig
 from tests.unit.gateway.conftest import Clock
 
 PAY, LOOK, INNER = "/a.Pay/Pay", "/a.Pay/Look", "/a.Pay/Inner"

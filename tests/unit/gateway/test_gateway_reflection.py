@@ -1,8 +1,7 @@
 """Reflection at the gateway's doors shows each caller what it may call, and no more."""
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +12,8 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from mesh.access.descriptors import client_type_number, own_contracts, read_methods
 from mesh.access.rules import ClientType
-from mesh.infrastructure import HEALTH_SERVICE, REFLECTION_SERVICES
-from mesh.reflection import REFLECTION_METHODS
+from mesh.calls.infrastructure import HEALTH_SERVICE, REFLECTION_SERVICES
+from mesh.serving.reflection import REFLECTION_METHODS
 from tests.unit.gateway.fake_services import changed
 from tests.unit.gateway.front import PATIENCE_SECONDS, Front, Status, gateway_front, listener, outcome
 
@@ -61,39 +60,31 @@ async def described(front: Front, method: str, service: str, **how: Any) -> set[
     return set(read_methods(FileDescriptorSet(file=files(answer))))
 
 
-def run(certificates: Path, story: Callable[[Front], Awaitable[None]], **settings: Any) -> None:
-    async def told() -> None:
-        async with gateway_front(certificates, **settings) as front:
-            await story(front)
-
-    asyncio.run(told())
+@pytest.fixture
+async def front(certificates: Path) -> AsyncIterator[Front]:
+    async with gateway_front(certificates) as front:
+        yield front
 
 
-def test_without_a_token_only_public_methods_are_shown(certificates: Path, method: str) -> None:
-    async def story(front: Front) -> None:
-        assert await listed(front, method) == {TOKENS, *ALWAYS}
-        assert await described(front, method, TOKENS) == {path for path in OWN if path.startswith(f"/{TOKENS}/")}
-        assert await described(front, method, PAYMENTS) == set()
-        assert front.auth.requests == []
-
-    run(certificates, story)
+async def test_without_a_token_only_public_methods_are_shown(front: Front, method: str) -> None:
+    assert await listed(front, method) == {TOKENS, *ALWAYS}
+    assert await described(front, method, TOKENS) == {path for path in OWN if path.startswith(f"/{TOKENS}/")}
+    assert await described(front, method, PAYMENTS) == set()
+    assert front.auth.requests == []
 
 
-def test_with_a_token_what_it_may_call_is_shown_methods_included(certificates: Path, method: str) -> None:
-    async def story(front: Front) -> None:
-        assert await listed(front, method, token="sat_shop") == {TOKENS, PAYMENTS, *ALWAYS}
-        assert await described(front, method, PAYMENTS, token="sat_shop") == PAYMENT_METHODS
-        front.auth.reply = changed(scope="payments.read")
-        assert await described(front, method, PAYMENTS, token="sat_reader") == PAYMENT_METHODS & READING
-        front.auth.reply = changed(scope="nothing")
-        assert await listed(front, method, token="sat_nothing") == {TOKENS, *ALWAYS}
-        front.auth.reply = changed(client_type=client_type_number(ClientType.MASTER), scope="clients.write")
-        assert PAYMENTS not in await listed(front, method, token="sat_master")
-
-    run(certificates, story)
+async def test_with_a_token_what_it_may_call_is_shown_methods_included(front: Front, method: str) -> None:
+    assert await listed(front, method, token="sat_shop") == {TOKENS, PAYMENTS, *ALWAYS}
+    assert await described(front, method, PAYMENTS, token="sat_shop") == PAYMENT_METHODS
+    front.auth.reply = changed(scope="payments.read")
+    assert await described(front, method, PAYMENTS, token="sat_reader") == PAYMENT_METHODS & READING
+    front.auth.reply = changed(scope="nothing")
+    assert await listed(front, method, token="sat_nothing") == {TOKENS, *ALWAYS}
+    front.auth.reply = changed(client_type=client_type_number(ClientType.MASTER), scope="clients.write")
+    assert PAYMENTS not in await listed(front, method, token="sat_master")
 
 
-def test_what_a_caller_may_not_call_is_hidden_from_every_question(certificates: Path, method: str) -> None:
+async def test_what_a_caller_may_not_call_is_hidden_from_every_question(front: Front, method: str) -> None:
     questions = [
         *(Request(file_containing_symbol=f"{PAYMENTS}{name}") for name in (".CreatePayment", ".Nothing", "")),
         Request(file_containing_symbol="sekisho.payments.v1.CreatePaymentRequest"),
@@ -107,58 +98,46 @@ def test_what_a_caller_may_not_call_is_hidden_from_every_question(certificates: 
         ),
     ]
 
-    async def story(front: Front) -> None:
-        for answer in await asking(front, method, *questions):
-            assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
-        front.auth.reply = changed(scope="payments.read")
-        known = [Request(file_containing_symbol=PAYMENTS), Request(file_by_filename=questions[5].file_by_filename)]
-        known += [Request(file_containing_symbol=name) for name in ("sekisho.payments.v1.Payment.State", TOKENS)]
-        for answer in await asking(front, method, *known, token="sat_reader"):
-            assert files(answer)
-            assert b"CreatePayment" not in answer.SerializeToString()
-            assert b"RegisterClient" not in answer.SerializeToString()
-        (hidden,) = await asking(front, method, questions[0], token="sat_reader")
-        assert not files(hidden)
-
-    run(certificates, story)
+    for answer in await asking(front, method, *questions):
+        assert answer.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
+    front.auth.reply = changed(scope="payments.read")
+    known = [Request(file_containing_symbol=PAYMENTS), Request(file_by_filename=questions[5].file_by_filename)]
+    known += [Request(file_containing_symbol=name) for name in ("sekisho.payments.v1.Payment.State", TOKENS)]
+    for answer in await asking(front, method, *known, token="sat_reader"):
+        assert files(answer)
+        assert b"CreatePayment" not in answer.SerializeToString()
+        assert b"RegisterClient" not in answer.SerializeToString()
+    (hidden,) = await asking(front, method, questions[0], token="sat_reader")
+    assert not files(hidden)
 
 
-def test_a_bad_token_sees_nothing_not_even_what_is_public(certificates: Path, method: str) -> None:
-    async def story(front: Front) -> None:
-        ask = Request(list_services="")
-        assert await outcome(asking(front, method, ask, token="forged")) == (Status.UNAUTHENTICATED, "INVALID_TOKEN")
-        assert await outcome(asking(front, method, ask, token="")) == (
-            Status.UNAUTHENTICATED,
-            "MALFORMED_AUTHORIZATION",
-        )
-        await front.auth.kill()
-        refused = await outcome(asking(front, method, ask, token="sat_new"))
-        assert refused == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
-        assert await listed(front, method) == {TOKENS, *ALWAYS}
-
-    run(certificates, story)
+async def test_a_bad_token_sees_nothing_not_even_what_is_public(front: Front, method: str) -> None:
+    ask = Request(list_services="")
+    assert await outcome(asking(front, method, ask, token="forged")) == (Status.UNAUTHENTICATED, "INVALID_TOKEN")
+    assert await outcome(asking(front, method, ask, token="")) == (
+        Status.UNAUTHENTICATED,
+        "MALFORMED_AUTHORIZATION",
+    )
+    await front.auth.kill()
+    refused = await outcome(asking(front, method, ask, token="sat_new"))
+    assert refused == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
+    assert await listed(front, method) == {TOKENS, *ALWAYS}
 
 
-def test_each_door_shows_what_it_lets_through(certificates: Path) -> None:
-    async def story(front: Front) -> None:
-        async with front.door(1) as staff:
-            v1 = REFLECTION_METHODS[0]
-            assert PAYMENTS in await listed(front, v1, token="sat_shop")
-            assert PAYMENTS not in await listed(front, v1, token="sat_shop", door=staff)
-
+async def test_each_door_shows_what_it_lets_through(certificates: Path) -> None:
     doors = (listener(certificates), listener(certificates, "staff", frozenset({ClientType.OPERATOR})))
-    run(certificates, story, listeners=doors)
+    async with gateway_front(certificates, listeners=doors) as front, front.door(1) as staff:
+        v1 = REFLECTION_METHODS[0]
+        assert PAYMENTS in await listed(front, v1, token="sat_shop")
+        assert PAYMENTS not in await listed(front, v1, token="sat_shop", door=staff)
 
 
-def test_what_is_restricted_is_not_shown(certificates: Path, tmp_path: Path) -> None:
+async def test_what_is_restricted_is_not_shown(certificates: Path, tmp_path: Path) -> None:
     closed = {"name": "closed", "methods": [f"/{PAYMENTS}/CreatePayment", f"/{TOKENS}/RevokeToken"], "closed": True}
     reported = {"name": "reported", "methods": [f"/{PAYMENTS}/*"], "closed": True, "mode": "report"}
     file = tmp_path / "restrictions.yaml"
     file.write_text(json.dumps({"restrictions": [closed, reported]}))
-
-    async def story(front: Front) -> None:
+    async with gateway_front(certificates, restrictions=file) as front:
         v1 = REFLECTION_METHODS[0]
         assert await described(front, v1, PAYMENTS, token="sat_shop") == PAYMENT_METHODS - {closed["methods"][0]}
         assert closed["methods"][1] not in await described(front, v1, TOKENS)
-
-    run(certificates, story, restrictions=file)

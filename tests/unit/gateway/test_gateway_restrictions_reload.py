@@ -13,13 +13,13 @@ import pytest
 import structlog
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from gateway.config import RESTRICTIONS
-from gateway.narrowing import Restricted
 from gateway.restrictions_in_force import RestrictionsInForce
 from gateway.server import running
+from mesh.access.decision import Restricted, judge
 from mesh.access.rules import PUBLIC, Caller, ClientType, MethodRule
-from mesh.call_record import CallRecord, begin
+from mesh.calls.call_record import CallRecord, begin
 from mesh.config import ConfigError
+from policy.sources.gateway_config import RESTRICTIONS
 from tests.unit.gateway.fake_services import FakeAuthServer, FakeBackend
 from tests.unit.gateway.front import (
     PARTNER_METHOD,
@@ -65,11 +65,10 @@ def link(file: Path, content: str) -> None:
 
 
 def refused(restrictions: RestrictionsInForce) -> bool:
-    try:
-        restrictions.at("public").judge("/a.Pay/Pay", SHOP)
-    except Restricted:
-        return True
-    return False
+    door = restrictions.at("public")
+    verdict = judge(RULES["/a.Pay/Pay"], DOORS["public"], SHOP, door.on("/a.Pay/Pay"))
+    door.count(verdict)
+    return isinstance(verdict.refusal, Restricted)
 
 
 @asynccontextmanager
@@ -93,77 +92,65 @@ def file(tmp_path: Path) -> Path:
     return file
 
 
-def test_a_new_file_comes_into_force_however_it_is_put_there(file: Path) -> None:
-    async def story() -> None:
-        async with in_force(file) as (restrictions, reports):
-            assert (refused(restrictions), restrictions.entries) == (False, 0)
-            empty = restrictions.file_digest
-            replace(file, text(CLOSED))
-            await until(lambda: refused(restrictions))
-            assert (restrictions.entries, restrictions.reloads_done) == (1, 1)
-            assert restrictions.file_digest != empty
-            write(file, text())  # may be seen when it is empty
-            await until(lambda: not refused(restrictions) and restrictions.current)
-            link(file, text(CLOSED))
-            await until(lambda: refused(restrictions))
-            assert reports[0]
-            assert reports[-1]
-
-    asyncio.run(story())
+async def test_a_new_file_comes_into_force_however_it_is_put_there(file: Path) -> None:
+    async with in_force(file) as (restrictions, reports):
+        assert (refused(restrictions), restrictions.entries) == (False, 0)
+        empty = restrictions.file_digest
+        replace(file, text(CLOSED))
+        await until(lambda: refused(restrictions))
+        assert (restrictions.entries, restrictions.reloads_done) == (1, 1)
+        assert restrictions.file_digest != empty
+        write(file, text())  # may be seen when it is empty
+        await until(lambda: not refused(restrictions) and restrictions.current)
+        link(file, text(CLOSED))
+        await until(lambda: refused(restrictions))
+        assert reports[0]
+        assert reports[-1]
 
 
-def test_a_file_that_makes_no_sense_changes_nothing_and_is_told_once(file: Path) -> None:
+async def test_a_file_that_makes_no_sense_changes_nothing_and_is_told_once(file: Path) -> None:
     bad = [text(CLOSED)[:-7], text({**CLOSED, "methods": ["/a.Pay/Pya"]})]
 
-    async def story() -> None:
-        replace(file, text(CLOSED))
-        async with in_force(file) as (restrictions, reports):
-            digest = restrictions.file_digest
-            with structlog.testing.capture_logs() as lines:
-                for number, content in enumerate(bad, start=1):
-                    replace(file, content)
-                    await until(lambda number=number: restrictions.reloads_failed == number)  # type: ignore[misc]
-                    assert refused(restrictions)
-                remove(file)
-                await until(lambda: len(reports) == 4)
-            assert (refused(restrictions), restrictions.file_digest, restrictions.current) == (True, digest, False)
-            errors = [line["error"] for line in lines if line["log_level"] == "error"]
-            assert len(errors) == restrictions.reloads_failed == 3
-            assert all(str(file) in error for error in errors)
-            replace(file, text())
-            await until(lambda: restrictions.current)
-            assert not refused(restrictions)
-            assert reports == [True, False, False, False, True]
-
-    asyncio.run(story())
+    replace(file, text(CLOSED))
+    async with in_force(file) as (restrictions, reports):
+        digest = restrictions.file_digest
+        with structlog.testing.capture_logs() as lines:
+            for number, content in enumerate(bad, start=1):
+                replace(file, content)
+                await until(lambda number=number: restrictions.reloads_failed == number)  # type: ignore[misc]
+                assert refused(restrictions)
+            remove(file)
+            await until(lambda: len(reports) == 4)
+        assert (refused(restrictions), restrictions.file_digest, restrictions.current) == (True, digest, False)
+        errors = [line["error"] for line in lines if line["log_level"] == "error"]
+        assert len(errors) == restrictions.reloads_failed == 3
+        assert all(str(file) in error for error in errors)
+        replace(file, text())
+        await until(lambda: restrictions.current)
+        assert not refused(restrictions)
+        assert reports == [True, False, False, False, True]
 
 
-def test_sighup_has_the_file_read_at_once(file: Path) -> None:
-    async def story() -> None:
-        async with in_force(file, look_seconds=1_000) as (restrictions, _):
-            for times in (1, 2):
-                os.kill(os.getpid(), signal.SIGHUP)
-                await until(lambda times=times: restrictions.reloads_done == times)  # type: ignore[misc]
-
-    asyncio.run(story())
+async def test_sighup_has_the_file_read_at_once(file: Path) -> None:
+    async with in_force(file, look_seconds=1_000) as (restrictions, _):
+        for times in (1, 2):
+            os.kill(os.getpid(), signal.SIGHUP)
+            await until(lambda times=times: restrictions.reloads_done == times)  # type: ignore[misc]
 
 
-def test_what_only_reports_lets_pass_counts_and_tells_the_log(file: Path) -> None:
-    async def story() -> None:
-        replace(file, text({**CLOSED, "mode": "report"}, {**CLOSED, "name": "too", "mode": "report"}))
-        async with in_force(file) as (restrictions, _):
-            call = CallRecord("/a.Pay/Pay")
-            begin(call)
-            assert not refused(restrictions)
-            assert call.would_refuse == ("closed", "too")
-            assert restrictions.would_refuse == {"closed": 1, "too": 1}
-            assert restrictions.refused == {}
-            replace(file, text(CLOSED, {**CLOSED, "name": "too", "mode": "report"}))
-            await until(lambda: restrictions.reloads_done == 1)
-            assert refused(restrictions)
-            assert (restrictions.refused, restrictions.would_refuse) == ({"closed": 1}, {})
-
-    asyncio.run(story())
+async def test_what_only_reports_lets_pass_counts_and_tells_the_log(file: Path) -> None:
+    replace(file, text({**CLOSED, "mode": "report"}, {**CLOSED, "name": "too", "mode": "report"}))
+    async with in_force(file) as (restrictions, _):
+        call = CallRecord("/a.Pay/Pay")
+        begin(call)
+        assert not refused(restrictions)
+        assert call.would_refuse == ("closed", "too")
+        assert restrictions.would_refuse == {"closed": 1, "too": 1}
+        assert restrictions.refused == {}
+        replace(file, text(CLOSED, {**CLOSED, "name": "too", "mode": "report"}))
+        await until(lambda: restrictions.reloads_done == 1)
+        assert refused(restrictions)
+        assert (restrictions.refused, restrictions.would_refuse) == ({"closed": 1}, {})
 
 
 async def health(front: Front) -> int:
@@ -172,39 +159,33 @@ async def health(front: Front) -> int:
     return int((await stub.Check(request, timeout=PATIENCE_SECONDS)).status)
 
 
-def test_callers_and_health_checks_are_told_of_restrictions(certificates: Path, file: Path) -> None:
+async def test_callers_and_health_checks_are_told_of_restrictions(certificates: Path, file: Path) -> None:
     async def becomes(front: Front, serving: int) -> None:
         async with asyncio.timeout(PATIENCE_SECONDS):
             while await health(front) != serving:  # noqa: ASYNC110 - another process brings it about
                 await asyncio.sleep(0.02)
 
-    async def story() -> None:
-        no_payments = {"name": "no-payments", "methods": [PARTNER_METHOD], "deny": {"partner_ids": ["ptn_1"]}}
-        replace(file, text(no_payments, {"name": "no-tokens", "methods": [PUBLIC_METHOD], "closed": True}))
-        async with gateway_front(certificates, restrictions=file) as front:
-            assert await outcome(front.call()) == (Status.PERMISSION_DENIED, "RESTRICTED")
-            assert await outcome(front.call(method=PUBLIC_METHOD, token=None)) == (
-                Status.PERMISSION_DENIED,
-                "RESTRICTED",
-            )
-            assert await health(front) == health_pb2.HealthCheckResponse.SERVING
-            replace(file, "restrictions: [")
-            await becomes(front, health_pb2.HealthCheckResponse.NOT_SERVING)
-            assert await outcome(front.call()) == (Status.PERMISSION_DENIED, "RESTRICTED")
-            replace(file, text())
-            await becomes(front, health_pb2.HealthCheckResponse.SERVING)
-            assert await front.call(b"paid") == b"paid"
-
-    asyncio.run(story())
+    no_payments = {"name": "no-payments", "methods": [PARTNER_METHOD], "deny": {"partner_ids": ["ptn_1"]}}
+    replace(file, text(no_payments, {"name": "no-tokens", "methods": [PUBLIC_METHOD], "closed": True}))
+    async with gateway_front(certificates, restrictions=file) as front:
+        assert await outcome(front.call()) == (Status.PERMISSION_DENIED, "RESTRICTED")
+        assert await outcome(front.call(method=PUBLIC_METHOD, token=None)) == (
+            Status.PERMISSION_DENIED,
+            "RESTRICTED",
+        )
+        assert await health(front) == health_pb2.HealthCheckResponse.SERVING
+        replace(file, "restrictions: [")
+        await becomes(front, health_pb2.HealthCheckResponse.NOT_SERVING)
+        assert await outcome(front.call()) == (Status.PERMISSION_DENIED, "RESTRICTED")
+        replace(file, text())
+        await becomes(front, health_pb2.HealthCheckResponse.SERVING)
+        assert await front.call(b"paid") == b"paid"
 
 
-def test_a_file_that_makes_no_sense_refuses_to_start(certificates: Path, file: Path) -> None:
+async def test_a_file_that_makes_no_sense_refuses_to_start(certificates: Path, file: Path) -> None:
     replace(file, text(CLOSED))
 
-    async def story() -> None:
-        config = gateway_config(FakeAuthServer(certificates), FakeBackend(certificates), restrictions=file)
-        with pytest.raises(ConfigError, match=r"restrictions\.yaml: restrictions\[0\], closed: there is no /a.Pay/Pay"):
-            async with running(config):
-                pass
-
-    asyncio.run(story())
+    config = gateway_config(FakeAuthServer(certificates), FakeBackend(certificates), restrictions=file)
+    with pytest.raises(ConfigError, match=r"restrictions\.yaml: restrictions\[0\], closed: there is no /a.Pay/Pay"):
+        async with running(config):
+            pass

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from mesh import pki
-from mesh.database import Database
+from mesh.security import pki
+from mesh.storage.database import Database
 from tests.logs import captured
 
 

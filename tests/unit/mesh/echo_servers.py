@@ -8,12 +8,12 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
-from mesh.channel import open_channel
+from mesh.calls.wrapping import Interceptor
+from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig, ServerConfig
-from mesh.interceptors.wrapping import Interceptor
-from mesh.reflection import ReflectionHandler
-from mesh.server import Server, Service
-from mesh.tls import dns_name
+from mesh.security.tls import dns_name
+from mesh.serving.reflection import ReflectionHandler
+from mesh.serving.server import Server, Service
 
 ECHO = "test.v1.Echo"
 UNARY = f"/{ECHO}/Unary"

@@ -3,8 +3,8 @@
 import pytest
 
 from mesh.ids import new_id
-from mesh.paging import Page
-from mesh.signed_jwt import SigningKey, create_pem, public_keys, verify
+from mesh.security.signed_jwt import SigningKey, create_pem, public_keys, verify
+from mesh.serving.paging import Page
 from payments.application_states import (
     Application,
     ApplicationAlreadyDecided,

@@ -6,9 +6,9 @@ import pytest
 from sqlalchemy import Connection, text
 
 from mesh.config import ConfigError
-from mesh.database import Database
-from mesh.migrations import upgrade
-from mesh.schema import require_current
+from mesh.storage.database import Database
+from mesh.storage.migrations import upgrade
+from mesh.storage.schema import require_current
 from payments.store.events import count_events, list_events
 from payments.store.payments import get_payment
 from tests.databases import upgrade_to

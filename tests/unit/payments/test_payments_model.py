@@ -19,11 +19,10 @@ from hypothesis.stateful import (
 )
 from sqlalchemy import Connection, text
 
-from mesh.database import Database
 from mesh.errors import ServiceError
-from mesh.idempotency import RequestIdReused
 from mesh.ids import new_id
-from mesh.migrations import upgrade
+from mesh.storage.database import Database
+from mesh.storage.idempotency import RequestIdReused
 from payments.cancel_payment import cancel_payment
 from payments.capture_payment import capture_payment
 from payments.create_payment import NewPayment, create_payment
@@ -40,6 +39,7 @@ from sekisho.payments.v1 import payment_service_pb2 as pb
 from sekisho.payments.v1 import wallet_service_pb2
 from sekisho.payments.v1.money_pb2 import Money as MoneyMessage
 from tests.fuzz.effort import examples
+from tests.migrated import migrate
 from tests.unit.payments.payments_world import NOW, World, yen
 
 amounts = st.integers(1, 15_000)
@@ -80,7 +80,7 @@ class PaymentsMachine(RuleBasedStateMachine):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.database = Database(url)
-        self.database.run_here(lambda connection: upgrade(connection, "payments"))
+        migrate(self.database, "payments")
         self.world = World(self.database)
         self.stranger = self.world.new_partner()
         self.paid_in = 10_000

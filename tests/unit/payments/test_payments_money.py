@@ -1,7 +1,7 @@
 import pytest
 
 from mesh.errors import InvalidRequest
-from mesh.fields import Fields
+from mesh.serving.fields import Fields
 from payments.money import CURRENCIES, MAX_AMOUNT, CurrencyMismatch, Money, check_amount, require_currency
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from mesh.paging import Page
+from mesh.serving.paging import Page
 from payments.ledger import (
     MAX_BALANCE,
     Account,

@@ -6,7 +6,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import IntegrityError
 
-from mesh.database import Database
+from mesh.storage.database import Database
 from payments.store.tables import METADATA
 from tests.databases import schema
 from tests.unit.payments.payments_world import World, yen

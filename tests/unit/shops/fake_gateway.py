@@ -16,9 +16,9 @@ from google.protobuf.message import Message
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
-from mesh import pki
+from mesh.calls.wrapping import Context
 from mesh.config import ChannelConfig
-from mesh.interceptors.wrapping import Context
+from mesh.security import pki
 from sekisho.auth.v1 import client_registration_service_pb2 as registration
 from sekisho.auth.v1 import client_registration_service_pb2_grpc as registration_grpc
 from sekisho.auth.v1 import token_service_pb2, token_service_pb2_grpc

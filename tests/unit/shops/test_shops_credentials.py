@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from mesh.config import ConfigError
-from mesh.secret_files import write_private
+from mesh.security.secret_files import write_private
 from shops.credentials import Credentials, read_credentials
 
 

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mesh.errors import InvalidRequest
-from mesh.fields import Fields
+from mesh.serving.fields import Fields
 from shops.money import MOST_MINOR_UNITS, MOST_QUANTITY, Money, check_price, total
 
 LINES = st.lists(

@@ -1,6 +1,6 @@
 import pytest
 
-from mesh.sealing import SealBroken
+from mesh.security.sealing import SealBroken
 from shops.sealed_secrets import SealedSecrets
 
 SECRETS = SealedSecrets(b"k" * 32)

@@ -8,8 +8,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from mesh.database import Database
-from mesh.paging import Page
+from mesh.serving.paging import Page
+from mesh.storage.database import Database
 from shops.catalog import ProductNotFound, create_product
 from shops.money import Money
 from shops.open_shop import open_shop

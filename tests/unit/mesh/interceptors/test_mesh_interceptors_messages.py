@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +8,9 @@ from google.protobuf.wrappers_pb2 import StringValue
 from google.rpc.error_details_pb2 import BadRequest
 from google.rpc.status_pb2 import Status
 
-from mesh.error_info import DETAILS_KEY, read_error_info
+from mesh.calls.error_info import DETAILS_KEY, read_error_info
+from mesh.calls.wrapping import wrap
 from mesh.errors import Code, ServiceError
-from mesh.interceptors.wrapping import wrap
 from tests.unit.mesh.echo_servers import UNARY, echoing, failure
 
 GOOD, TORN = StringValue(value="hello").SerializeToString(), b"\x0a\x07hello"
@@ -51,16 +50,13 @@ async def first(channel: grpc.aio.Channel, sent: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("make", "behavior"), KINDS)
-def test_bytes_that_are_no_message_are_refused_and_a_message_is_answered(
+async def test_bytes_that_are_no_message_are_refused_and_a_message_is_answered(
     certificates: Path, log_lines: list[MutableMapping[str, Any]], make: Make, behavior: Any
 ) -> None:
-    async def story() -> grpc.aio.AioRpcError:
-        handlers = {"Unary": make(behavior, request_deserializer=StringValue.FromString)}
-        async with echoing(certificates, handlers) as channel:
-            assert await first(channel, GOOD) == b"hello"
-            return await failure(first(channel, TORN))
-
-    error = asyncio.run(story())
+    handlers = {"Unary": make(behavior, request_deserializer=StringValue.FromString)}
+    async with echoing(certificates, handlers) as channel:
+        assert await first(channel, GOOD) == b"hello"
+        error = await failure(first(channel, TORN))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert read_error_info(error)[0] == "INVALID_REQUEST"
     (details,) = [value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY]
@@ -88,10 +84,7 @@ class Refusing:
         return wrap(handler, refuse)
 
 
-def test_who_may_not_call_is_told_that_whatever_the_message(certificates: Path) -> None:
-    async def story() -> grpc.aio.AioRpcError:
-        handlers = {"Unary": grpc.unary_unary_rpc_method_handler(one, request_deserializer=StringValue.FromString)}
-        async with echoing(certificates, handlers, [Refusing()]) as channel:
-            return await failure(channel.unary_unary(UNARY)(TORN))
-
-    assert asyncio.run(story()).code() is grpc.StatusCode.PERMISSION_DENIED
+async def test_who_may_not_call_is_told_that_whatever_the_message(certificates: Path) -> None:
+    handlers = {"Unary": grpc.unary_unary_rpc_method_handler(one, request_deserializer=StringValue.FromString)}
+    async with echoing(certificates, handlers, [Refusing()]) as channel:
+        assert (await failure(channel.unary_unary(UNARY)(TORN))).code() is grpc.StatusCode.PERMISSION_DENIED

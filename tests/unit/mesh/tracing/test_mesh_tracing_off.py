@@ -4,7 +4,7 @@ import sys
 LOADS_ALL = """
 import asyncio, sys
 import authserver.server, gateway.server, payments.server, shops.server
-from mesh.tracing.tracing import tracing
+from mesh.telemetry.tracing.tracing import tracing
 
 async def story():
     async with tracing(None, "test") as traces:

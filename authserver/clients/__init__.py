@@ -1,0 +1,1 @@
+"""Clients are registered, authenticated, changed and blocked."""

@@ -1,0 +1,135 @@
+"""Client authentication (RFC 6749 §2.3, RFC 7523 §2.2)."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from authserver.clients.assertions import Assertion, AssertionRejected, client_id_of, verify_assertion
+from authserver.clients.authentication_method import AuthMethod
+from authserver.clients.cache import ClientCache
+from authserver.clients.presented import Presented, PresentedAssertion, PresentedSecret
+from authserver.clients.refusals import Refusals
+from authserver.clients.secret_uses import SecretUses
+from authserver.clients.secrets import Peppers
+from authserver.clients.store.clients import Client
+from authserver.clients.store.used_assertions import use_assertion
+from authserver.errors import InvalidClient, TooManyFailures
+from mesh.storage.database import Database
+from mesh.timestamps import to_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """That a client is who it says; by an assertion, if that was not used before."""
+
+    client: Client
+    assertion: Assertion | None = None
+
+
+class Judge:
+    """Judges what is presented by what was registered, in memory alone.
+
+    Args:
+        peppers: What secrets are digested with.
+        uses: Told of each secret that is used.
+        audiences: What the `aud` of an assertion may be.
+        clock: Seconds since the epoch.
+
+    """
+
+    def __init__(
+        self, peppers: Peppers, uses: SecretUses, audiences: frozenset[str], clock: Callable[[], float]
+    ) -> None:
+        """Remember what it takes."""
+        self._peppers = peppers
+        self._uses = uses
+        self._audiences = audiences
+        self._clock = clock
+
+    def judge(self, client: Client | None, client_id: str, presented: Presented) -> Proof | None:
+        """Return what is proven; None, after the same work, if the client is unknown or nothing is."""
+        if isinstance(presented, PresentedSecret):
+            return self._judge_secret(client, presented)
+        return self._judge_assertion(client, client_id, presented)
+
+    def _judge_secret(self, client: Client | None, presented: PresentedSecret) -> Proof | None:
+        if client is None or client.authentication.method not in presented.methods or not client.secrets:
+            self._peppers.matches(presented.client_secret, self._peppers.no_digest)  # never true
+            return None
+        now_ms = to_ms(self._clock())
+        for secret in client.secrets:
+            proven = self._peppers.matches(presented.client_secret, secret.digest)
+            if proven and secret.works_at(now_ms) and not client.blocked:
+                self._uses.note(secret, presented.client_secret, now_ms)
+                return Proof(client)
+        return None
+
+    def _judge_assertion(self, client: Client | None, client_id: str, presented: PresentedAssertion) -> Proof | None:
+        registered = client is not None and client.authentication.method is AuthMethod.PRIVATE_KEY_JWT
+        keys = client.authentication.keys if client is not None and registered else ()
+        try:
+            assertion = verify_assertion(
+                presented.client_assertion, keys, client_id=client_id, audiences=self._audiences, now=self._clock()
+            )
+        except AssertionRejected:
+            return None
+        return None if client is None or client.blocked else Proof(client, assertion)
+
+
+class Authenticator:
+    """Tells clients by what they present.
+
+    Args:
+        database: Where it is recorded which assertions were used.
+        clients: Where clients are found.
+        judge: Judges what they present.
+        refusals: Told of each failure.
+
+    """
+
+    def __init__(self, database: Database, clients: ClientCache, judge: Judge, refusals: Refusals) -> None:
+        """Remember what it takes."""
+        self._database = database
+        self._clients = clients
+        self._judge = judge
+        self._refusals = refusals
+
+    async def authenticate(self, presented: Presented, address: str = "") -> Client:
+        """Return the client that what is presented belongs to. Uses an assertion up; with a secret it writes nothing.
+
+        The right secret or assertion always passes, however often others have failed: nobody can lock a client out.
+
+        Args:
+            presented: The secret or the assertion.
+            address: Where the call came from; empty if that is not known.
+
+        Raises:
+            InvalidClient: If there is no such client, it is registered for another method, the secret is wrong, the
+                assertion proves nothing or was used before, or the client is blocked: the same words, after the same
+                work.
+            TooManyFailures: Instead of that, if the client id, or someone at this address, has failed often.
+            DatabaseUnavailable: If the database is needed, and can't be reached.
+
+        """
+        client_id = presented.client_id
+        if isinstance(presented, PresentedAssertion):
+            client_id = client_id or client_id_of(presented.client_assertion)
+        found = await self._clients.find(client_id)
+        proof = self._judge.judge(found.client, client_id, presented)
+        if found.from_memory and proof is None:
+            # What was in memory may be older than the secret. And so a wrong one takes as long as an unknown client.
+            found = await self._clients.find_in_database(client_id)
+            proof = self._judge.judge(found.client, client_id, presented)
+        if proof is None or not await self._is_first_use(proof):
+            if wait := self._refusals.note(client_id, address):
+                raise TooManyFailures(wait)
+            raise InvalidClient("client authentication failed: unknown client, or wrong credentials or method")
+        return proof.client
+
+    async def _is_first_use(self, proof: Proof) -> bool:
+        """Use the assertion up, if there is one: after all else, so that nobody but the client can."""
+        assertion, client_id = proof.assertion, proof.client.client_id
+        if assertion is None:
+            return True
+        return await self._database.run(
+            lambda connection: use_assertion(connection, client_id, assertion.jti_digest, assertion.expire_time)
+        )

@@ -1,0 +1,1 @@
+"""The auth server's own keys: made, sealed, announced, used, retired."""

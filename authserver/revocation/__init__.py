@@ -1,0 +1,1 @@
+"""What was revoked, in the order in which replicas and gateways must hear of it."""

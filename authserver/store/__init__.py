@@ -1,1 +1,0 @@
-"""The auth server's tables and statements: the only place with SQL."""

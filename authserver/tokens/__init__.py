@@ -1,0 +1,1 @@
+"""Access tokens are issued, exchanged, introspected and revoked."""

@@ -1,0 +1,248 @@
+"""`sekisho clients`: provisions, shows and shuts out clients beside the auth server's database."""
+
+import enum
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeAlias
+
+import typer
+from sqlalchemy import Connection
+
+from authserver.clients.provision import provision_master, provision_staff, renew_secret
+from authserver.clients.register import Credentials
+from authserver.clients.scopes import format_scope, parse_scope
+from authserver.clients.store.blocks import Holder, is_blocked
+from authserver.clients.store.clients import Client, find_client, list_all_clients
+from authserver.clients.store.platforms import Platform
+from authserver.tables import MAX_CLIENTS
+from cli.authserver.beside import ConfigOption, NotThere, opened, settings_of, shown_time
+from cli.authserver.blocking import add_commands
+from cli.home import DEFAULT_HOME
+from cli.local.preparation import provisioner, scopes_of, write_credentials
+from cli.output import HomeOption, JsonOption, console, print_json
+from mesh.access.rules import ClientType
+from mesh.config import ConfigError
+from mesh.storage.database import Database
+
+_Facts: TypeAlias = dict[str, Any]
+CredentialsOption: TypeAlias = Annotated[
+    Path | None, typer.Option(help="Write id and secret to this file, instead of printing them.")
+]
+
+clients = typer.Typer(
+    no_args_is_help=True, help="Provision clients, which no method on the wire can do; show them, and shut them out."
+)
+
+
+class Kind(enum.StrEnum):
+    """The client types that are provisioned, not registered."""
+
+    MASTER = "master"
+    OPERATOR = "operator"
+    WALLET = "wallet"
+
+
+@clients.command()
+def create(  # noqa: PLR0913, PLR0917 - one parameter for each option of the command
+    kind: Annotated[Kind, typer.Argument(help="The type of the client.")],
+    name: Annotated[str, typer.Argument(help="The platform's id for a Master Client; otherwise whose client it is.")],
+    scope: Annotated[str, typer.Option(help="Space-delimited scopes. All that its type can use if absent.")] = "",
+    partner_scope: Annotated[
+        str, typer.Option(help="For a Master Client: the most that its partners' clients may have. As --scope.")
+    ] = "",
+    max_clients: Annotated[
+        int, typer.Option(min=1, help="For a Master Client: how many clients its partners may have together.")
+    ] = MAX_CLIENTS,
+    credentials: CredentialsOption = None,
+    config: ConfigOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Create a Master Client (and its platform), an operator or a wallet application. The secret is shown once.
+
+    Examples:
+    sekisho clients create master shops --credentials shops.json;
+    sekisho clients create operator alice --scope "reviews.read reviews.write"
+
+    """
+    _check_new(credentials)
+    settings = settings_of(config, home)
+    by = provisioner(settings)
+    client_type = ClientType(kind.name)
+    scopes = parse_scope(scope) if scope else scopes_of(client_type)
+    ceiling = parse_scope(partner_scope) if partner_scope else scopes_of(ClientType.PARTNER)
+
+    def provision(connection: Connection) -> Credentials:
+        if client_type == ClientType.MASTER:
+            created = provision_master(connection, by, name, Platform(ceiling, max_clients), scopes)
+        else:
+            created = provision_staff(connection, by, client_type, name, scopes)
+        if credentials:  # before the commit: no client without its secret, whatever happens to the file
+            write_credentials(credentials, created)
+        return created
+
+    with opened(settings) as database:
+        created = database.run_here(provision)
+    _show_created(created, credentials, as_json=as_json)
+
+
+@clients.command()
+def rotate_secret(
+    client_id: Annotated[str, typer.Argument(help="The id of a Master Client, an operator or a wallet application.")],
+    overlap_hours: Annotated[
+        int, typer.Option(min=0, max=720, help="How long the old secret works beside the new one. 0: it is dead.")
+    ] = 0,
+    credentials: CredentialsOption = None,
+    config: ConfigOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a client that was created here a new secret. It is shown once; without an overlap all tokens end, too.
+
+    A registered client gets a new secret from its platform, by RotateClientSecret.
+
+    Example: sekisho clients rotate-secret cli_01k5j2… --credentials new.json
+    """
+    _check_new(credentials)
+    settings = settings_of(config, home)
+    by = provisioner(settings)
+    old_expire_time = by.now_ms + overlap_hours * 3_600_000 if overlap_hours else None
+
+    def renew(connection: Connection) -> Credentials:
+        renewed = renew_secret(connection, by, client_id, old_expire_time=old_expire_time)
+        if credentials:
+            write_credentials(credentials, renewed)
+        return renewed
+
+    with opened(settings) as database:
+        renewed = database.run_here(renew)
+    _show_created(renewed, credentials, as_json=as_json)
+
+
+@clients.command(name="list")
+def list_(
+    platform: Annotated[str, typer.Option(help="Only this platform's, its Master Client among them.")] = "",
+    config: ConfigOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Print the clients, the newest first; with --json each as an object on a line of its own.
+
+    Examples:
+    sekisho clients list --platform shops;
+    sekisho clients list --json | jq -r 'select(.blocked) | .client_id'
+
+    """
+    with opened(settings_of(config, home)) as database:
+        for client in _all_clients(database, platform):
+            facts = _facts(client)
+            if as_json:
+                print_json(facts)
+            else:
+                whose = client.partner_id or client.platform_id or "-"
+                blocked = "  BLOCKED" if client.blocked else ""
+                told = f"{client.client_id}  {client.client_type:8}  {whose:30}  {client.client_name}{blocked}"
+                console.print(told, soft_wrap=True, markup=False)
+
+
+@clients.command()
+def show(
+    client_id: Annotated[str, typer.Argument(help="The client's id.")],
+    config: ConfigOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Print what is known of one client: also when each of its secrets was last used, and what it is blocked by.
+
+    Example: sekisho clients show cli_01k5j2… --json
+    """
+
+    def read(connection: Connection) -> _Facts:
+        client = find_client(connection, client_id)
+        if client is None:
+            raise NotThere(f"there is no client {client_id}")
+        holders = {
+            Holder.CLIENT: client.client_id,
+            Holder.PARTNER: client.partner_id,
+            Holder.PLATFORM: client.platform_id,
+        }
+        blocked_by = [holder.lower() for holder, id_ in holders.items() if is_blocked(connection, holder, id_)]
+        return {**_facts(client), "blocked_by": blocked_by, "secrets": _secrets(client)}
+
+    with opened(settings_of(config, home)) as database:
+        facts = database.read_here(read)
+    if as_json:
+        print_json(facts)
+        return
+    _print_facts({**facts, "blocked_by": ", ".join(facts["blocked_by"]), "secrets": ""})
+    for secret in facts["secrets"]:
+        console.print("  " + ", ".join(f"{name} {value or 'never'}" for name, value in secret.items()), soft_wrap=True)
+
+
+def _check_new(credentials: Path | None) -> None:
+    if credentials and (credentials.exists() or not credentials.parent.is_dir()):
+        raise ConfigError(f"{credentials} must be a new file in a folder that exists; no credentials are overwritten")
+
+
+def _all_clients(database: Database, platform_id: str) -> Iterator[Client]:
+    """Return clients as they are taken; nothing is held open between pages, however slowly they are read."""
+    before = ""
+    while page := database.read_here(partial(list_all_clients, platform_id=platform_id, before=before)):
+        yield from page
+        before = page[-1].client_id
+
+
+def _facts(client: Client) -> _Facts:
+    return {
+        "client_id": client.client_id,
+        "client_type": client.client_type.value,
+        "client_name": client.client_name,
+        "platform_id": client.platform_id,
+        "partner_id": client.partner_id,
+        "scope": format_scope(client.scopes),
+        "create_time": shown_time(client.create_time),
+        "blocked": client.blocked,
+    }
+
+
+def _secrets(client: Client) -> list[_Facts]:
+    return [
+        {
+            "secret_id": secret.secret_id,
+            "create_time": shown_time(secret.create_time),
+            "expire_time": shown_time(secret.expire_time),
+            "last_use_time": shown_time(secret.last_use_time),
+        }
+        for secret in client.secrets
+    ]
+
+
+def _show_created(created: Credentials, file: Path | None, *, as_json: bool) -> None:
+    facts = {
+        "client_id": created.client.client_id,
+        "client_type": created.client.client_type.value,
+        "client_name": created.client.client_name,
+        "platform_id": created.client.platform_id,
+        "scope": format_scope(created.client.scopes),
+    }
+    if file:
+        facts["credentials"] = str(file)
+    else:
+        facts["client_secret"] = created.client_secret
+    if as_json:
+        print_json(facts)
+    else:
+        _print_facts(facts)
+
+
+def _print_facts(facts: _Facts) -> None:
+    for fact, value in facts.items():
+        console.print(f"{fact:14} {value}".rstrip(), soft_wrap=True, markup=False)
+
+
+add_commands(clients, Holder.CLIENT)

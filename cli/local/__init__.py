@@ -1,0 +1,1 @@
+"""Runs the mesh on this machine."""

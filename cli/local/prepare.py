@@ -1,0 +1,50 @@
+"""`sekisho prepare`."""
+
+import re
+from typing import Annotated
+
+import typer
+
+from cli.home import DEFAULT_HOME, Home
+from cli.local.configurations import DEFAULT_PORT, Ports
+from cli.local.preparation import prepare as prepare_home
+from cli.output import HomeOption, JsonOption, console, print_json
+from mesh.config import ConfigError
+from mesh.security import pki
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+def prepare(
+    home: HomeOption = DEFAULT_HOME,
+    port: Annotated[
+        int, typer.Option(min=0, max=65532, help="The gateway's port; the others follow it. 0: free ports.")
+    ] = DEFAULT_PORT,
+    workload: Annotated[
+        list[str] | None, typer.Option(help="A service of your own that is to have a certificate, too.")
+    ] = None,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Write all that `sekisho up` writes, and start nothing: `sekisho serve` then runs the services, one by one.
+
+    Example: sekisho prepare --workload greeter
+    """
+    there = Home.at(home)
+    for name in workload or ():
+        if not _NAME.fullmatch(name):
+            raise ConfigError(f"{name} is no name for a workload: lower-case letters, digits, and hyphens between them")
+    with there.locked():
+        prepare_home(there, Ports.choose(port))
+        for name in workload or ():
+            _certify(there, name)
+    if as_json:
+        print_json({"home": str(there.path), "workloads": workload or []})
+        return
+    console.print(f"{there.path} is prepared; next: sekisho serve authserver --home {there.path}", soft_wrap=True)
+
+
+def _certify(home: Home, workload: str) -> None:
+    """Make a workload's certificate, if there is none of its name."""
+    if not (home.pki / f"{workload}.pem").exists():
+        pki.issue_workload(pki.create_authority(home.pki, "workload-ca"), home.pki, workload)

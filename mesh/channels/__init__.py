@@ -1,0 +1,1 @@
+"""What opens channels to other services, and keeps them good."""

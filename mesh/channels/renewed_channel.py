@@ -1,0 +1,110 @@
+"""A channel that keeps up with its certificate, without a restart and without the loss of a call."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeAlias, cast
+
+import grpc
+import structlog
+
+from mesh.background import forever, working
+from mesh.config import ChannelConfig, ConfigError
+from mesh.file_changes import FileChanges
+
+_LOOK_SECONDS = 5.0
+# A call lasts no longer than its access token; that is good for ten minutes.
+_DRAIN_SECONDS = 15 * 60.0
+
+# What opens calls, and what makes such a thing; the types differ with the kind of call.
+_Opener: TypeAlias = Callable[..., Any]
+
+_log = structlog.get_logger()
+
+
+@asynccontextmanager
+async def renewed_channel(
+    config: ChannelConfig, opens: Callable[[], grpc.aio.Channel]
+) -> AsyncIterator[grpc.aio.Channel]:
+    """Keep a channel open as long as the context lasts, and open it anew when one of its files has changed.
+
+    Calls from then on go by the new channel. Those under way by an old one go on there, for fifteen minutes at most.
+    New files that are not good change nothing.
+
+    Args:
+        config: Where the files are.
+        opens: Opens the channel, by the files as they are then.
+
+    Yields:
+        What opens calls as a channel does; nothing else is to be asked of it.
+
+    Raises:
+        ConfigError: If the files are not good at first.
+
+    """
+    channel = _RenewedChannel(config, opens)
+    try:
+        async with working(forever(channel.look, _LOOK_SECONDS, asyncio.Event())):
+            yield cast("grpc.aio.Channel", channel)
+    finally:
+        await channel.close()
+
+
+class _RenewedChannel:
+    def __init__(self, config: ChannelConfig, opens: Callable[[], grpc.aio.Channel]) -> None:
+        self._target = config.target
+        self._changes = FileChanges([config.ca, config.certificate, config.private_key])
+        self._opens = opens
+        self._channel = opens()
+        self._draining: list[tuple[float, grpc.aio.Channel]] = []  # until when
+
+    # The arguments are those of the channel's own methods.
+
+    def unary_unary(self, *arguments: object, **settings: object) -> _Opener:
+        return self._opener(lambda channel: channel.unary_unary, arguments, settings)
+
+    def unary_stream(self, *arguments: object, **settings: object) -> _Opener:
+        return self._opener(lambda channel: channel.unary_stream, arguments, settings)
+
+    def stream_unary(self, *arguments: object, **settings: object) -> _Opener:
+        return self._opener(lambda channel: channel.stream_unary, arguments, settings)
+
+    def stream_stream(self, *arguments: object, **settings: object) -> _Opener:
+        return self._opener(lambda channel: channel.stream_stream, arguments, settings)
+
+    def _opener(
+        self, kind: Callable[[grpc.aio.Channel], _Opener], arguments: tuple[object, ...], settings: dict[str, object]
+    ) -> _Opener:
+        """Return what opens calls by the channel that there is then."""
+        channel = self._channel
+        multi_callable = kind(channel)(*arguments, **settings)
+
+        def opens(*call_arguments: object, **call_settings: object) -> object:
+            nonlocal channel, multi_callable
+            if channel is not self._channel:
+                channel = self._channel
+                multi_callable = kind(channel)(*arguments, **settings)
+            return multi_callable(*call_arguments, **call_settings)
+
+        return opens
+
+    async def look(self) -> None:
+        """Open the channel anew if a file has changed, and close those that have drained."""
+        now = asyncio.get_running_loop().time()
+        while self._draining and self._draining[0][0] <= now:
+            await self._draining.pop(0)[1].close()
+        if not self._changes.any():
+            return
+        try:
+            channel = self._opens()
+        except ConfigError as error:
+            _log.error("the new certificate is not good, so the old one stays", to=self._target, error=str(error))
+            return
+        self._draining.append((now + _DRAIN_SECONDS, self._channel))
+        self._channel = channel
+        _log.info("the certificate was renewed", to=self._target)
+
+    async def close(self) -> None:
+        """Close all."""
+        for channel in (self._channel, *(channel for _, channel in self._draining)):
+            await channel.close()

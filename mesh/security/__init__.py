@@ -1,0 +1,1 @@
+"""TLS and certificates, keys and secrets, tokens that are signed."""

@@ -1,0 +1,114 @@
+"""TLS credentials from files. Whoever shows a certificate is known by the SPIFFE id in it."""
+
+from pathlib import Path
+
+import grpc
+import structlog
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+from mesh.config import ChannelConfig, ConfigError, ServerConfig
+from mesh.file_changes import FileChanges
+from mesh.security.certificate_expiry import note_authorities, note_chain
+from mesh.security.secret_files import read_private
+
+TRUST_DOMAIN = "sekisho"
+
+_log = structlog.get_logger()
+
+
+def spiffe_id(workload: str) -> str:
+    """Return the SPIFFE id of a workload: `gateway` is `spiffe://sekisho/gateway`."""
+    return f"spiffe://{TRUST_DOMAIN}/{workload}"
+
+
+def dns_name(workload: str) -> str:
+    """Return the host name in a workload's certificate; channels check it, for gRPC clients check host names only."""
+    return f"{workload}.{TRUST_DOMAIN}.internal"
+
+
+def server_credentials(config: ServerConfig) -> grpc.ServerCredentials:
+    """Return TLS credentials, or mTLS ones if the configuration names a client CA.
+
+    When the files change, connections from then on get the new ones; if these are not good, the old ones stay.
+
+    Raises:
+        ConfigError: If a file can't be read or is no PEM, others can read the private key too, or it is not the
+            certificate's.
+
+    """
+    changes = FileChanges([config.certificate, config.private_key, config.client_ca])
+
+    def renewed() -> grpc.ServerCertificateConfiguration | None:
+        """Return what is new. gRPC asks this at each connection, in a thread of its own."""
+        if not changes.any():
+            return None
+        try:
+            configuration = _server_certificate(config)
+        except ConfigError as error:
+            _log.error("the new certificate is not good, so the old one stays", error=str(error))
+            return None
+        _log.info("the certificate was renewed", certificate=str(config.certificate))
+        return configuration
+
+    return grpc.dynamic_ssl_server_credentials(
+        _server_certificate(config),
+        renewed,  # type: ignore[arg-type]  # the types don't know that None means: as before
+        require_client_authentication=config.client_ca is not None,
+    )
+
+
+def _server_certificate(config: ServerConfig) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [_key_and_chain(config.private_key, config.certificate)],
+        root_certificates=_authorities(config.client_ca) if config.client_ca else None,
+    )
+
+
+def channel_credentials(config: ChannelConfig) -> grpc.ChannelCredentials:
+    """Return TLS credentials, or mTLS ones if the configuration names a certificate.
+
+    Raises:
+        ConfigError: If a file can't be read or is no PEM, others can read the private key too, or it is not the
+            certificate's, or there is only one of the two.
+
+    """
+    key = chain = None
+    if config.private_key and config.certificate:
+        key, chain = _key_and_chain(config.private_key, config.certificate)
+    elif config.private_key or config.certificate:
+        raise ConfigError(f"{config.target}: a certificate and its private key go together")
+    return grpc.ssl_channel_credentials(
+        root_certificates=_authorities(config.ca), private_key=key, certificate_chain=chain
+    )
+
+
+def _key_and_chain(private_key: Path, certificate: Path) -> tuple[bytes, bytes]:
+    """Return both files, which fit: while they are renewed, one may be newer than the other."""
+    key, chain = read_private(private_key), _read(certificate)
+    try:
+        certificates = x509.load_pem_x509_certificates(chain)
+        fits = load_pem_private_key(key, None).public_key() == certificates[0].public_key()
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"{certificate}, {private_key}: {error}") from error
+    if not fits:
+        raise ConfigError(f"{private_key} is not the key of {certificate}")
+    note_chain(certificate, certificates)
+    return key, chain
+
+
+def _authorities(path: Path) -> bytes:
+    """Return a file of CA certificates, which are some: gRPC itself would find out at the first connection only."""
+    content = _read(path)
+    try:
+        note_authorities(path, x509.load_pem_x509_certificates(content))
+    except ValueError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return content
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error

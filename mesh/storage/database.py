@@ -1,0 +1,200 @@
+"""Units of work on a service's database, SQLite or PostgreSQL."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, TypeAlias, TypeVar
+
+import structlog
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, InterfaceError, OperationalError
+
+from mesh.config import ConfigError
+from mesh.errors import Code, DatabaseUnavailable, ServiceError
+from mesh.storage.shared_commits import SharedCommits
+
+T = TypeVar("T")
+# Entered as long as a unit of work waits and runs; gets the kind of the database, and the unit.
+Around: TypeAlias = Callable[[str, Callable[..., Any]], AbstractContextManager[None]]
+
+_log = structlog.get_logger()
+
+_NOTHING = nullcontext()
+_READERS = 4
+_WRITERS = 4  # on PostgreSQL; more of them only wait for each other's locks
+_WAIT_SECONDS = 5  # for a connection, and for a lock
+_ATTEMPTS = 5
+# When a host that does not even acknowledge is given up: by itself TCP takes a quarter of an hour (RFC 1122 §4.2.3.5).
+_DEAD_HOST = {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+_DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+# What a concurrent transaction caused, and the next attempt may not meet: a serialization failure, a deadlock, a row
+# that the other one was first to insert.
+_PASSING_STATES = frozenset({"40001", "40P01", "23505"})
+
+
+class UnstorableText(ServiceError):
+    """A text of the request has a NUL character, which PostgreSQL keeps in no column and finds in none."""
+
+    code = Code.INVALID_ARGUMENT
+
+
+class Database:
+    """Runs synchronous units of work, each in a transaction, on threads of its own.
+
+    A unit may run more than once before it takes effect, so it must do nothing but work on the database.
+
+    On SQLite one thread does all the writing, so no unit waits for another's lock, and units that queue up share a
+    commit. On PostgreSQL a unit that a concurrent one got in the way of is run again.
+
+    Args:
+        url: A SQLAlchemy URL, such as `sqlite:////var/lib/sekisho/payments.db` or `postgresql://host/payments`. For
+            SQLite, `?timeout=1` is how many seconds another process's lock is waited for; 5, unless told.
+        around: What happens around each unit that a coroutine waits for, such as a span.
+
+    Raises:
+        ConfigError: If the URL is not one that Sekisho supports.
+
+    """
+
+    def __init__(self, url: str, around: Around | None = None) -> None:
+        """Prepare engine and threads. Connects on first use."""
+        self._around = around or _nothing
+        parsed = _parse(url)
+        self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
+        self._submit: Callable[[Callable[[Connection], Any]], asyncio.Future[Any]]
+        if parsed.get_backend_name() == "sqlite":
+            self.engine = _sqlite_engine(parsed, pool_size=1, begin="BEGIN IMMEDIATE")
+            self._reading_engine = _sqlite_engine(parsed, pool_size=_READERS, begin="BEGIN", query_only=True)
+            commits = SharedCommits(self.engine)
+            self._submit, self._stop_writing = commits.submit, commits.close
+        else:
+            self.engine = _postgresql_engine(parsed)
+            self._reading_engine = self.engine.execution_options(
+                isolation_level="REPEATABLE READ", postgresql_readonly=True
+            )
+            writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="database-writer")
+            self._submit = lambda work: asyncio.get_running_loop().run_in_executor(writers, self._attempt, work)
+            self._stop_writing = writers.shutdown
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Run a unit of work in a transaction: commit when it returns, roll back when it raises.
+
+        Raises:
+            DatabaseUnavailable: If the database can't be reached, or another process holds its lock.
+
+        """
+        try:
+            with self._around(self.engine.name, work):
+                result: T = await self._submit(work)
+        except DBAPIError as error:
+            raise _translated(error) from error
+        return result
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run a unit of work that only reads, beside the writers; it sees one state of the database throughout.
+
+        Raises:
+            DatabaseUnavailable: If the database can't be reached.
+
+        """
+        with self._around(self.engine.name, work):
+            return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_here, work)
+
+    def run_here(self, work: Callable[[Connection], T]) -> T:
+        """Do what `run` does, in the calling thread."""
+        try:
+            return self._attempt(work)
+        except DBAPIError as error:
+            raise _translated(error) from error
+
+    def read_here(self, work: Callable[[Connection], T]) -> T:
+        """Do what `read` does, in the calling thread."""
+        try:
+            with self._reading_engine.begin() as connection:
+                return work(connection)
+        except DBAPIError as error:
+            raise _translated(error) from error
+
+    def close(self) -> None:
+        """Let units under way end, and disconnect."""
+        self._stop_writing()
+        self._readers.shutdown()
+        self._reading_engine.dispose()
+        self.engine.dispose()
+
+    def _attempt(self, work: Callable[[Connection], T]) -> T:
+        """Run a unit of work, again if a concurrent one got in its way."""
+        for _ in range(_ATTEMPTS - 1):
+            try:
+                with self.engine.begin() as connection:
+                    return work(connection)
+            except DBAPIError as error:
+                if getattr(error.orig, "sqlstate", None) not in _PASSING_STATES:
+                    raise
+        with self.engine.begin() as connection:
+            return work(connection)
+
+
+def _nothing(_system: str, _work: Callable[..., Any]) -> AbstractContextManager[None]:
+    return _NOTHING
+
+
+def _parse(url: str) -> URL:
+    try:
+        parsed = make_url(url)
+        backend = parsed.get_backend_name()
+    except ArgumentError as error:
+        raise ConfigError(f"the database URL can't be read: {error}") from error
+    if backend not in _DRIVERS or parsed.drivername not in {backend, _DRIVERS[backend]}:
+        raise ConfigError(f"the database must be {' or '.join(_DRIVERS)}, not {parsed.drivername}")
+    return parsed.set(drivername=_DRIVERS[backend])
+
+
+def _sqlite_engine(url: URL, *, pool_size: int, begin: str, query_only: bool = False) -> Engine:
+    """Make an engine whose transactions begin as told; IMMEDIATE takes the write lock while it can be waited for."""
+    # Parameters by name, as PostgreSQL's driver takes them: then a statement for both takes the same.
+    engine = create_engine(
+        url,
+        paramstyle="named",
+        pool_size=pool_size,
+        hide_parameters=True,  # in errors, which are logged whole
+        connect_args={} if "timeout" in url.query else {"timeout": _WAIT_SECONDS},
+    )
+
+    def on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401 - the driver's own type
+        connection.isolation_level = None  # transactions begin where on_begin says so, not where the driver guesses
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"query_only={int(query_only)}"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", on_connect)
+    event.listen(engine, "begin", on_begin)
+    return engine
+
+
+def _postgresql_engine(url: URL) -> Engine:
+    bounds = f"-c lock_timeout={_WAIT_SECONDS}s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
+    return create_engine(
+        url,
+        pool_size=_READERS + _WRITERS,
+        max_overflow=0,
+        pool_timeout=_WAIT_SECONDS,
+        hide_parameters=True,  # as above
+        connect_args={"connect_timeout": _WAIT_SECONDS, "options": bounds, **_DEAD_HOST},
+    )
+
+
+def _translated(error: DBAPIError) -> Exception:
+    """Return what the caller is to see: a database that is not there is no fault of the code; all else is."""
+    if isinstance(error, DataError) and getattr(error.orig, "sqlstate", None) is None:  # never reached the server
+        return UnstorableText("a text has a NUL character")
+    # DatabaseError itself, not its subclasses, is what SQLite calls a file that is no database.
+    unavailable = isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
+    if not unavailable and not error.connection_invalidated:
+        return error
+    _log.error("database", error=str(error.orig))
+    return DatabaseUnavailable("the database is not available")

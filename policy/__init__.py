@@ -1,0 +1,1 @@
+"""Who may call what, as files say it: read, judged, explained, compared and handed out."""

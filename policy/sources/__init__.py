@@ -1,0 +1,1 @@
+"""Reads the files that a policy is made of."""

@@ -1,0 +1,197 @@
+from collections.abc import Callable, Sequence
+
+import pytest
+from sqlalchemy import Connection
+
+from authserver.clients.blocking import block, revoke, unblock
+from authserver.clients.register import Credentials
+from authserver.clients.store.blocks import Holder, add_block
+from authserver.errors import InvalidClient, InvalidToken
+from authserver.revocation.store import Kind, News, feed_position, read_after
+from tests.databases import rows
+from tests.unit.authserver.company import Company, approval
+from tests.unit.authserver.meeting import overlap
+
+ACTOR = "operator:test"
+
+
+class Shops:
+    """Clients of two partners and of two platforms, and who among them is shut out."""
+
+    def __init__(self, company: Company) -> None:
+        self.company = company
+        self.credentials = {
+            "tea": company.register(),
+            "more tea": company.register(statement=approval("app_2")),
+            "coffee": company.register(statement=approval("app_3", partner_id="ptr_2")),
+            "shops": company.masters["shops"],
+            "elsewhere": company.register(
+                "stalls", statement=approval("app_4", partner_id="ptr_3", platform_id="stalls")
+            ),
+            "stalls": company.masters["stalls"],
+            "alice": company.operator,
+        }
+        self.subjects = {Holder.CLIENT: self["tea"].client.client_id, Holder.PARTNER: "ptr_1", Holder.PLATFORM: "shops"}
+
+    def __getitem__(self, name: str) -> Credentials:
+        return self.credentials[name]
+
+    def tokens(self) -> dict[str, str]:
+        return {name: self.company.token(credentials) for name, credentials in self.credentials.items()}
+
+    def dead(self, tokens: dict[str, str]) -> set[str]:
+        """Return whose tokens are refused."""
+        return {name for name, token in tokens.items() if self._refuses(InvalidToken, self.company.exchange, token)}
+
+    def shut_out(self) -> set[str]:
+        """Return who gets no token."""
+        return {
+            name
+            for name, credentials in self.credentials.items()
+            if self._refuses(InvalidClient, self.company.token, credentials)
+        }
+
+    def block(self, holder: Holder) -> None:
+        self.company.run(self.blocking(holder))
+
+    def blocking(self, holder: Holder) -> Callable[[Connection], None]:
+        company = self.company
+        return lambda connection: block(connection, company.trail, ACTOR, holder, self.subjects[holder], company.now_ms)
+
+    def unblock(self, holder: Holder) -> None:
+        company = self.company
+        company.run(lambda connection: unblock(connection, company.trail, ACTOR, holder, self.subjects[holder]))
+
+    def revoke(self, holder: Holder) -> None:
+        company = self.company
+        company.run(lambda connection: revoke(connection, company.trail, ACTOR, holder, self.subjects[holder]))
+
+    def position(self) -> int:
+        return self.company.database.read_here(feed_position)
+
+    def news_after(self, position: int) -> Sequence[News]:
+        stretch = self.company.database.read_here(lambda connection: read_after(connection, position))
+        return [entry.news for entry in stretch.entries]
+
+    @staticmethod
+    def _refuses(error: type[Exception], act: Callable[..., object], *args: object) -> bool:
+        try:
+            act(*args)
+        except error:
+            return True
+        return False
+
+
+@pytest.fixture
+def shops(company: Company) -> Shops:
+    return Shops(company)
+
+
+BELOW = [
+    (Holder.CLIENT, {"tea"}),
+    (Holder.PARTNER, {"tea", "more tea"}),
+    (Holder.PLATFORM, {"tea", "more tea", "coffee", "shops"}),
+]
+
+
+@pytest.mark.parametrize(("holder", "below"), BELOW)
+def test_who_is_blocked_is_out_with_all_below_until_unblocked(shops: Shops, holder: Holder, below: set[str]) -> None:
+    tokens, before = shops.tokens(), shops.position()
+    shops.block(holder)
+    assert (shops.dead(tokens), shops.shut_out()) == (below, below)
+    assert shops.news_after(before) == [News(Kind[holder], shops.subjects[holder])]
+    before = shops.position()
+    shops.unblock(holder)
+    assert shops.news_after(before) == [News(Kind[f"{holder}_CHANGED"], shops.subjects[holder])]
+    assert shops.shut_out() == set()
+    assert shops.dead(tokens) == below  # tokens from before stay dead
+    assert shops.dead(shops.tokens()) == set()
+
+
+@pytest.mark.parametrize(("holder", "below"), BELOW)
+def test_revoking_ends_the_tokens_of_all_below_who_may_take_new_ones(
+    shops: Shops, holder: Holder, below: set[str]
+) -> None:
+    tokens, before = shops.tokens(), shops.position()
+    shops.revoke(holder)
+    assert shops.news_after(before) == [News(Kind[holder], shops.subjects[holder])]
+    assert (shops.dead(tokens), shops.shut_out()) == (below, set())
+    assert shops.dead(shops.tokens()) == set()
+
+
+def test_a_block_holds_though_another_one_is_lifted(shops: Shops) -> None:
+    for holder in Holder:
+        shops.block(holder)
+    for holder in (Holder.CLIENT, Holder.PLATFORM):
+        shops.unblock(holder)
+    assert shops.shut_out() == {"tea", "more tea"}
+    shops.unblock(Holder.PARTNER)
+    assert shops.shut_out() == set()
+
+
+@pytest.mark.parametrize("holder", list(Holder))
+def test_blocking_and_unblocking_again_change_nothing(shops: Shops, holder: Holder, database_url: str) -> None:
+    before = rows(database_url)
+    shops.unblock(holder)
+    assert rows(database_url) == before
+    shops.block(holder)
+    before = rows(database_url)
+    shops.block(holder)
+    assert rows(database_url) == before
+    shops.unblock(holder)
+    before = rows(database_url)
+    shops.unblock(holder)
+    assert rows(database_url) == before
+
+
+def test_two_blocks_at_once_are_one(shops: Shops) -> None:
+    before = shops.position()
+    overlap(shops.company.database, shops.blocking(Holder.PARTNER), shops.blocking(Holder.PARTNER))
+    assert shops.news_after(before) == [News(Kind.PARTNER, "ptr_1")]
+    shops.unblock(Holder.PARTNER)
+    assert shops.shut_out() == set()
+
+
+def test_a_partner_may_be_blocked_before_it_is_known(shops: Shops) -> None:
+    company, before = shops.company, shops.position()
+    shops.subjects[Holder.PARTNER] = "ptr_9"
+    shops.block(Holder.PARTNER)
+    assert shops.news_after(before) == [News(Kind.PARTNER, "ptr_9")]
+    assert shops.shut_out() == set()
+    shops.unblock(Holder.PARTNER)
+    company.token(company.register(statement=approval("app_9", partner_id="ptr_9")))
+
+
+def test_a_client_that_a_registration_under_way_adds_to_a_blocked_partner_is_out(shops: Shops) -> None:
+    """The partner is blocked between its registration and that one's commit."""
+    company, made = shops.company, list[Credentials]()
+
+    def register(connection: Connection) -> None:
+        made.append(company.registering("shops", approval("app_9"))(connection))
+
+    overlap(company.database, register, shops.blocking(Holder.PARTNER))
+    with pytest.raises(InvalidClient):
+        company.token(made[0])
+
+
+def test_a_token_taken_while_a_block_was_under_way_stays_dead_after_it(shops: Shops) -> None:
+    """The partner got its first client after the block had raised epochs, and before it was committed."""
+    company = shops.company
+    token = company.token(company.register(statement=approval("app_9", partner_id="ptr_9")))
+    shops.subjects[Holder.PARTNER] = "ptr_9"
+    company.run(lambda connection: add_block(connection, Holder.PARTNER, "ptr_9", company.now_ms))
+    shops.unblock(Holder.PARTNER)
+    with pytest.raises(InvalidToken):
+        company.exchange(token)
+
+
+@pytest.mark.parametrize("holder", list(Holder))
+def test_each_act_leaves_a_line_in_the_audit_log(shops: Shops, holder: Holder) -> None:
+    for act, action in ((shops.revoke, "revoke_tokens"), (shops.block, "block"), (shops.unblock, "unblock")):
+        act(holder)
+        line = shops.company.last_audit_line()
+        assert (line.actor, line.action, line.subject) == (
+            ACTOR,
+            f"{holder.lower()}.{action}",
+            shops.subjects[holder],
+        )

@@ -1,0 +1,130 @@
+import uuid
+from collections.abc import Callable
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mesh.errors import InvalidRequest
+from mesh.serving.fields import Fields
+
+
+def accepts(check: Callable[[Fields], None]) -> bool:
+    fields = Fields()
+    check(fields)
+    try:
+        fields.done()
+    except InvalidRequest:
+        return False
+    return True
+
+
+def test_all_that_is_wrong_is_reported_at_once() -> None:
+    fields = Fields()
+    fields.text("name", "", most=10)
+    fields.email("contact", "nobody")
+    fields.request_id("short")
+    with pytest.raises(InvalidRequest) as caught:
+        fields.done()
+    assert list(caught.value.violations) == ["name", "contact", "request_id"]
+
+
+def test_the_first_problem_of_a_field_is_the_one_reported() -> None:
+    fields = Fields()
+    fields.refuse("name", "first")
+    fields.refuse("name", "second")
+    with pytest.raises(InvalidRequest) as caught:
+        fields.done()
+    assert caught.value.violations == {"name": "first"}
+
+
+@pytest.mark.parametrize("text", ["a", "a" * 10, "Käse 寿司", "  padded  "])
+def test_printable_text_within_its_length_is_taken(text: str) -> None:
+    assert accepts(lambda fields: fields.text("name", text, most=10))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "   ",
+        "\t",
+        "a" * 11,
+        "a\nb",
+        "a\r",
+        "a\0b",
+        "a\x1b[31m",
+        "a\x7f",
+        "a\u2028b",
+        "\u202egnp.exe",
+        "a\u200bb",
+        "\ud800",
+    ],
+)
+def test_empty_overlong_and_unprintable_text_is_refused(text: str) -> None:
+    assert not accepts(lambda fields: fields.text("name", text, most=10))
+
+
+def test_text_that_is_not_required_may_be_empty_but_not_unprintable() -> None:
+    assert accepts(lambda fields: fields.text("note", "", most=10, required=False))
+    assert not accepts(lambda fields: fields.text("note", "\n", most=10, required=False))
+    assert not accepts(lambda fields: fields.text("note", "a" * 11, most=10, required=False))
+
+
+@pytest.mark.parametrize("address", ["a@b.c", "first.last+tag@mail.example.com", "ü@exämple.jp", "a" * 248 + "@b.com"])
+def test_an_e_mail_address_is_taken(address: str) -> None:
+    assert accepts(lambda fields: fields.email("contact", address))
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "",
+        "a",
+        "a@b",
+        "@b.c",
+        "a@",
+        "a@b.",
+        "a@.c",
+        "a@b..c",
+        "a@b@c.d",
+        "a b@c.d",
+        "a@b.c\n",
+        "a@b.c\nBcc: x@y.z",
+        "a\0@b.c",
+        "a" * 249 + "@b.com",
+        "a@" + "b." * 100_000,
+    ],
+)
+def test_what_is_no_e_mail_address_is_refused(address: str) -> None:
+    assert not accepts(lambda fields: fields.email("contact", address))
+
+
+@pytest.mark.parametrize("request_id", ["a" * 8, "a" * 64, "A-b_c.d0", str(uuid.UUID(int=5))])
+def test_a_request_id_is_taken(request_id: str) -> None:
+    assert accepts(lambda fields: fields.request_id(request_id))
+
+
+@pytest.mark.parametrize(
+    "request_id", ["", "a" * 7, "a" * 65, "a" * 8 + "\n", "abcd efgh", "abcdefgé", "٠١٢٣٤٥٦٧", "abcd/efgh"]
+)
+def test_a_malformed_request_id_is_refused(request_id: str) -> None:
+    assert not accepts(lambda fields: fields.request_id(request_id))
+
+
+@given(st.uuids(version=4), st.booleans())
+def test_random_uuids_are_taken_as_random_request_ids(value: uuid.UUID, upper: bool) -> None:  # noqa: FBT001 - drawn
+    text = str(value).upper() if upper else str(value)
+    assert accepts(lambda fields: fields.random_request_id(text))
+
+
+@given(st.uuids(version=1) | st.uuids(version=3) | st.uuids(version=5))
+def test_uuids_that_can_be_guessed_are_refused(value: uuid.UUID) -> None:
+    assert not accepts(lambda fields: fields.random_request_id(str(value)))
+
+
+@pytest.mark.parametrize("around", ["{%s}", "urn:uuid:%s", " %s", "%s\n", "%s-"])
+def test_other_spellings_of_a_random_uuid_are_refused(around: str) -> None:
+    text = around % uuid.uuid4()
+    assert not accepts(lambda fields: fields.random_request_id(text))
+    assert not accepts(lambda fields: fields.random_request_id(uuid.uuid4().hex))
