@@ -31,11 +31,11 @@ def test_the_gateway_loads_no_database() -> None:
     assert "sqlalchemy" not in loaded_by("gateway.server")
 
 
-@pytest.mark.parametrize("command", ["serve", "policy.table", "top"])
+@pytest.mark.parametrize("command", ["serve", "policy.table", "local.top"])
 def test_a_command_that_has_no_use_for_a_database_loads_none(command: str) -> None:
     assert "sqlalchemy" not in loaded_by(f"cli.{command}")
 
 
-@pytest.mark.parametrize("command", ["up", "prepare", "clients", "keys"])
+@pytest.mark.parametrize("command", ["local.up", "local.prepare", "authserver.clients", "authserver.keys"])
 def test_what_works_beside_the_auth_server_loads_no_other_service(command: str) -> None:
     assert not loaded_by(f"cli.{command}") & {"opentelemetry", "payments", "shops", "starlette"}
