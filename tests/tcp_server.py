@@ -1,33 +1,38 @@
 """TCP servers that tests write by hand."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
-Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
 
 
 @asynccontextmanager
 async def tcp_server(serve: Serve) -> AsyncIterator[int]:
-    """Take connections, and yield the port; each connection is closed once it is served, or the server ends."""
-    tasks = set[asyncio.Task[None] | None]()
+    """Take connections, and yield the port; each connection is closed once it is served, or the server ends.
 
-    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        tasks.add(task := asyncio.current_task())
-        try:
-            with suppress(asyncio.CancelledError):
-                await serve(reader, writer)
-        finally:
-            writer.transport.abort()  # of what the writer has by now: it may have begun TLS
-            tasks.discard(task)
+    Peers may not be relied on to close them: what a channel of grpc.aio has open stays so until it is collected, and it
+    connects anew until then.
+    """
+    served = dict[asyncio.Task[None], asyncio.StreamReader]()
+
+    def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve a connection in a task, which is known before it runs, for one may be cancelled before that."""
+        task = asyncio.create_task(serve(reader, writer))
+        task.add_done_callback(lambda _: writer.transport.abort())  # what it has by now: it may have begun TLS
+        served[task] = reader
+        if not server.is_serving():
+            task.cancel()
 
     async with await asyncio.start_server(take, "127.0.0.1", 0) as server:
         try:
             yield server.sockets[0].getsockname()[1]
         finally:
             server.close()
-            await asyncio.sleep(0)  # a connection that has just come is in the set then
-            left = [task for task in tasks if task]
-            for task in left:
+            for task in served:
                 task.cancel()
-            await asyncio.gather(*left, return_exceptions=True)
+            await asyncio.gather(*served, return_exceptions=True)
+    for task in served:
+        if not task.cancelled():
+            task.result()  # a mistake of the test's own
