@@ -1,7 +1,6 @@
 """The payments service over real mTLS, with a real (if tiny) auth server that publishes its keys."""
 
 import asyncio
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -56,6 +55,7 @@ from tests.integration.payments_server import (
     request_id,
     yen,
 )
+from tests.loop_thread import loop_thread
 
 
 @pytest.fixture(scope="module")
@@ -71,17 +71,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def grpc_server(folder: Path) -> Iterator[int]:
     """Run the real servers on a loop in a thread; return the port of payments."""
-    loop = asyncio.new_event_loop()
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
     servers = both_servers(folder, f"sqlite:///{folder}/payments.db")
-    try:
-        yield asyncio.run_coroutine_threadsafe(servers.__aenter__(), loop).result(20)
-    finally:
-        asyncio.run_coroutine_threadsafe(servers.__aexit__(None, None, None), loop).result(20)
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join(20)
-        loop.close()
+    with loop_thread() as loop, loop.entered(servers) as port:
+        yield port
 
 
 def open_sync_channel(config: ChannelConfig) -> grpc.Channel:
@@ -453,7 +445,7 @@ def test_a_caller_without_a_certificate_does_not_get_a_connection(folder: Path, 
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
 
 
-def test_the_channel_to_the_auth_server_keeps_up_with_a_new_ca_and_a_renewed_certificate(
+async def test_the_channel_to_the_auth_server_keeps_up_with_a_new_ca_and_a_renewed_certificate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("mesh.channels.renewed_channel._LOOK_SECONDS", 0.05)
@@ -462,18 +454,15 @@ def test_the_channel_to_the_auth_server_keeps_up_with_a_new_ca_and_a_renewed_cer
     database.run_here(lambda connection: upgrade(connection, "payments"))
     database.close()
 
-    async def story() -> None:
-        async with both_servers(tmp_path, f"sqlite:///{tmp_path}/payments.db") as port:
-            (tmp_path / "ca.pem").unlink()
-            create_files(tmp_path)
-            request, metadata = payment_service_pb2.ListPaymentsRequest(), as_caller(PARTNER)
-            async with open_channel(channel_config(tmp_path, port, "payments", "gateway")) as channel:
-                stub: Any = payment_service_pb2_grpc.PaymentServiceStub(channel)
-                async with asyncio.timeout(60):  # first without the auth server's keys
-                    while await stub.ListPayments(request, metadata=metadata).code() is not grpc.StatusCode.OK:
-                        pass
-
-    asyncio.run(story())
+    async with both_servers(tmp_path, f"sqlite:///{tmp_path}/payments.db") as port:
+        (tmp_path / "ca.pem").unlink()
+        create_files(tmp_path)
+        request, metadata = payment_service_pb2.ListPaymentsRequest(), as_caller(PARTNER)
+        async with open_channel(channel_config(tmp_path, port, "payments", "gateway")) as channel:
+            stub: Any = payment_service_pb2_grpc.PaymentServiceStub(channel)
+            async with asyncio.timeout(60):  # first without the auth server's keys
+                while await stub.ListPayments(request, metadata=metadata).code() is not grpc.StatusCode.OK:
+                    pass
 
 
 async def start_and_stop(config: PaymentsConfig) -> None:
@@ -481,7 +470,7 @@ async def start_and_stop(config: PaymentsConfig) -> None:
         pass
 
 
-def test_it_does_not_start_on_a_database_without_its_schema(folder: Path, tmp_path: Path) -> None:
+async def test_it_does_not_start_on_a_database_without_its_schema(folder: Path, tmp_path: Path) -> None:
     config = payments_config(folder, 1, f"sqlite:///{tmp_path}/empty.db")
     with pytest.raises(ConfigError, match="sekisho migrate"):
-        asyncio.run(start_and_stop(config))
+        await start_and_stop(config)

@@ -19,10 +19,9 @@ import payments.server
 from mesh.calls.error_info import DETAILS_KEY
 from mesh.security import tls
 from mesh.storage.database import Database
-from mesh.storage.migrations import upgrade
 from payments.payment_states import Payment
-from payments.servicers.watches import Watches
 from payments.store.tables import partners, payment_events
+from payments.watches import Watches
 from sekisho.payments.v1 import payment_service_pb2 as pb
 from sekisho.payments.v1 import payment_service_pb2_grpc as pb_grpc
 from sekisho.payments.v1.money_pb2 import Money
@@ -36,6 +35,7 @@ from tests.integration.payments_server import (
     create_files,
     request_id,
 )
+from tests.migrated import migrate
 from tests.unit.payments.payments_world import World, yen
 
 PATIENCE_SECONDS = 60.0
@@ -115,7 +115,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def world(database_url: str) -> Iterator[World]:
     database = Database(database_url)
-    database.run_here(lambda connection: upgrade(connection, "payments"))
+    migrate(database, "payments")
     yield World(database)
     database.close()
 
@@ -179,240 +179,191 @@ def fill(world: World, count: int) -> Payment:
     return payment
 
 
-def test_a_watch_sends_what_was_and_then_what_happens(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            first = await service.create(100)
-            watch = service.watch()
-            assert list(map(told, await read(watch, 1))) == [(first, "AUTHORIZED")]
-            metadata = service.metadata()
-            capture = pb.CapturePaymentRequest(request_id=request_id(), payment_id=first.payment_id)
-            captured = await service.stub.CapturePayment(capture, metadata=metadata)
-            refund = pb.RefundPaymentRequest(request_id=request_id(), payment_id=first.payment_id)
-            refunded = await service.stub.RefundPayment(refund, metadata=metadata)
-            second = await service.create(7)
-            cancel = pb.CancelPaymentRequest(request_id=request_id(), payment_id=second.payment_id)
-            canceled = await service.stub.CancelPayment(cancel, metadata=metadata)
-            rest = [(captured, "CAPTURED"), (refunded, "REFUNDED"), (second, "AUTHORIZED"), (canceled, "CANCELED")]
-            assert list(map(told, await read(watch, 4))) == rest
-
-    asyncio.run(scenario())
+async def test_a_watch_sends_what_was_and_then_what_happens(serve: Serve) -> None:
+    async with serve() as service:
+        first = await service.create(100)
+        watch = service.watch()
+        assert list(map(told, await read(watch, 1))) == [(first, "AUTHORIZED")]
+        metadata = service.metadata()
+        capture = pb.CapturePaymentRequest(request_id=request_id(), payment_id=first.payment_id)
+        captured = await service.stub.CapturePayment(capture, metadata=metadata)
+        refund = pb.RefundPaymentRequest(request_id=request_id(), payment_id=first.payment_id)
+        refunded = await service.stub.RefundPayment(refund, metadata=metadata)
+        second = await service.create(7)
+        cancel = pb.CancelPaymentRequest(request_id=request_id(), payment_id=second.payment_id)
+        canceled = await service.stub.CancelPayment(cancel, metadata=metadata)
+        rest = [(captured, "CAPTURED"), (refunded, "REFUNDED"), (second, "AUTHORIZED"), (canceled, "CANCELED")]
+        assert list(map(told, await read(watch, 4))) == rest
 
 
-def test_a_refund_in_parts_and_a_payment_that_is_captured_at_once_are_one_change_each(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            metadata = service.metadata()
-            code = await asyncio.to_thread(service.world.code, ttl_ms=FOREVER_MS)
-            steps = [(await service.stub.CreatePayment(charge(code, 3, capture=True), metadata=metadata), "CAPTURED")]
-            payment_id = steps[0][0].payment_id
-            one_yen = Money(currency_code="JPY", minor_units=1)
-            for _ in range(3):
-                refund = pb.RefundPaymentRequest(request_id=request_id(), payment_id=payment_id, amount=one_yen)
-                steps.append((await service.stub.RefundPayment(refund, metadata=metadata), "REFUNDED"))
-            steps.append((await service.create(), "AUTHORIZED"))
-            assert list(map(told, await read(service.watch(), 5))) == steps
-
-    asyncio.run(scenario())
+async def test_a_refund_in_parts_and_a_payment_that_is_captured_at_once_are_one_change_each(serve: Serve) -> None:
+    async with serve() as service:
+        metadata = service.metadata()
+        code = await asyncio.to_thread(service.world.code, ttl_ms=FOREVER_MS)
+        steps = [(await service.stub.CreatePayment(charge(code, 3, capture=True), metadata=metadata), "CAPTURED")]
+        payment_id = steps[0][0].payment_id
+        one_yen = Money(currency_code="JPY", minor_units=1)
+        for _ in range(3):
+            refund = pb.RefundPaymentRequest(request_id=request_id(), payment_id=payment_id, amount=one_yen)
+            steps.append((await service.stub.RefundPayment(refund, metadata=metadata), "REFUNDED"))
+        steps.append((await service.create(), "AUTHORIZED"))
+        assert list(map(told, await read(service.watch(), 5))) == steps
 
 
-def test_a_watch_says_where_it_begins_before_anything_happens(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            watch = service.watch()
-            beginning = await read_place(watch)
-            first = await service.create()
-            (change,) = await read(watch, 1)
-            assert change.payment == first
-            assert await read(service.watch(beginning), 1) == [change]
-            assert await read_place(service.watch(change.cursor)) == change.cursor
-
-    asyncio.run(scenario())
+async def test_a_watch_says_where_it_begins_before_anything_happens(serve: Serve) -> None:
+    async with serve() as service:
+        watch = service.watch()
+        beginning = await read_place(watch)
+        first = await service.create()
+        (change,) = await read(watch, 1)
+        assert change.payment == first
+        assert await read(service.watch(beginning), 1) == [change]
+        assert await read_place(service.watch(change.cursor)) == change.cursor
 
 
-def test_a_watch_from_now_begins_after_the_newest_change(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            before_any = await read_place(service.watch(from_now=True))
-            old = [await service.create() for _ in range(3)]
-            watch = service.watch(from_now=True)
-            beginning = await read_place(watch)
-            new = [await service.create() for _ in range(2)]
-            changes = await read(watch, 2)
-            assert [change.payment for change in changes] == new
-            assert await read(service.watch(beginning), 2) == changes
-            assert [change.payment for change in await read(service.watch(before_any), 5)] == [*old, *new]
-
-    asyncio.run(scenario())
+async def test_a_watch_from_now_begins_after_the_newest_change(serve: Serve) -> None:
+    async with serve() as service:
+        before_any = await read_place(service.watch(from_now=True))
+        old = [await service.create() for _ in range(3)]
+        watch = service.watch(from_now=True)
+        beginning = await read_place(watch)
+        new = [await service.create() for _ in range(2)]
+        changes = await read(watch, 2)
+        assert [change.payment for change in changes] == new
+        assert await read(service.watch(beginning), 2) == changes
+        assert [change.payment for change in await read(service.watch(before_any), 5)] == [*old, *new]
 
 
-def test_a_watch_begins_either_now_or_at_a_cursor(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            cursor = await read_place(service.watch())
-            refused = await refusal(service.watch(cursor, from_now=True))
-            assert refused == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
-
-    asyncio.run(scenario())
+async def test_a_watch_begins_either_now_or_at_a_cursor(serve: Serve) -> None:
+    async with serve() as service:
+        cursor = await read_place(service.watch())
+        refused = await refusal(service.watch(cursor, from_now=True))
+        assert refused == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
 
 
-def test_a_watch_without_changes_says_again_and_again_that_it_goes_on(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve(heartbeat_seconds=0.05) as service:
-            watch = service.watch()
-            beginning = await read_place(watch)
-            assert [await read_place(watch) for _ in range(3)] == [beginning] * 3
-            await service.create()
-            (change,) = await read(watch, 1)
-            assert [await read_place(watch) for _ in range(3)] == [change.cursor] * 3
-
-    asyncio.run(scenario())
+async def test_a_watch_without_changes_says_again_and_again_that_it_goes_on(serve: Serve) -> None:
+    async with serve(heartbeat_seconds=0.05) as service:
+        watch = service.watch()
+        beginning = await read_place(watch)
+        assert [await read_place(watch) for _ in range(3)] == [beginning] * 3
+        await service.create()
+        (change,) = await read(watch, 1)
+        assert [await read_place(watch) for _ in range(3)] == [change.cursor] * 3
 
 
-def test_requests_that_change_nothing_do_not_keep_a_watch_silent(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve(heartbeat_seconds=0.5) as service:
-            request = charge(service.world.code(ttl_ms=FOREVER_MS), 5)
+async def test_requests_that_change_nothing_do_not_keep_a_watch_silent(serve: Serve) -> None:
+    async with serve(heartbeat_seconds=0.5) as service:
+        request = charge(service.world.code(ttl_ms=FOREVER_MS), 5)
+        await service.stub.CreatePayment(request, metadata=service.metadata())
+        watch = service.watch(from_now=True)
+        await read_place(watch)
+        silence_ends = asyncio.create_task(read_place(watch))
+        while not silence_ends.done():
             await service.stub.CreatePayment(request, metadata=service.metadata())
-            watch = service.watch(from_now=True)
-            await read_place(watch)
-            silence_ends = asyncio.create_task(read_place(watch))
-            while not silence_ends.done():
-                await service.stub.CreatePayment(request, metadata=service.metadata())
-            await silence_ends
-
-    asyncio.run(scenario())
+        await silence_ends
 
 
-def test_a_replayed_request_is_no_change(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            request = charge(service.world.code(ttl_ms=FOREVER_MS), 5)
-            payment = await service.stub.CreatePayment(request, metadata=service.metadata())
-            assert await service.stub.CreatePayment(request, metadata=service.metadata()) == payment
-            other = await service.create()
-            assert [change.payment for change in await read(service.watch(), 2)] == [payment, other]
-
-    asyncio.run(scenario())
+async def test_a_replayed_request_is_no_change(serve: Serve) -> None:
+    async with serve() as service:
+        request = charge(service.world.code(ttl_ms=FOREVER_MS), 5)
+        payment = await service.stub.CreatePayment(request, metadata=service.metadata())
+        assert await service.stub.CreatePayment(request, metadata=service.metadata()) == payment
+        other = await service.create()
+        assert [change.payment for change in await read(service.watch(), 2)] == [payment, other]
 
 
-def test_whoever_resumes_by_cursor_misses_nothing_and_sees_nothing_twice(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            chance = random.Random(7)  # noqa: S311 - the same at every run
-            creating = [asyncio.create_task(service.create()) for _ in range(40)]
-            changes: list[pb.WatchPaymentsResponse] = []
-            while len(changes) < len(creating):
-                watch = service.watch(changes[-1].cursor if changes else "")
-                changes += await read(watch, min(chance.randint(1, 9), len(creating) - len(changes)))
-                watch.cancel()
-            made = {payment.payment_id for payment in await asyncio.gather(*creating)}
-            assert sorted(change.payment.payment_id for change in changes) == sorted(made)
-            whole = await read(service.watch(), len(creating))
-            assert whole == changes
-
-    asyncio.run(scenario())
+async def test_whoever_resumes_by_cursor_misses_nothing_and_sees_nothing_twice(serve: Serve) -> None:
+    async with serve() as service:
+        chance = random.Random(7)  # noqa: S311 - the same at every run
+        creating = [asyncio.create_task(service.create()) for _ in range(40)]
+        changes: list[pb.WatchPaymentsResponse] = []
+        while len(changes) < len(creating):
+            watch = service.watch(changes[-1].cursor if changes else "")
+            changes += await read(watch, min(chance.randint(1, 9), len(creating) - len(changes)))
+            watch.cancel()
+        made = {payment.payment_id for payment in await asyncio.gather(*creating)}
+        assert sorted(change.payment.payment_id for change in changes) == sorted(made)
+        whole = await read(service.watch(), len(creating))
+        assert whole == changes
 
 
-def test_changes_that_another_process_commits_are_seen(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            watch = service.watch()
-            for _ in range(2):
-                payment = await asyncio.to_thread(service.world.create, yen(3))
-                (change,) = await read(watch, 1)
-                assert change.payment.payment_id == payment.payment_id
-
-    asyncio.run(scenario())
+async def test_changes_that_another_process_commits_are_seen(serve: Serve) -> None:
+    async with serve() as service:
+        watch = service.watch()
+        for _ in range(2):
+            payment = await asyncio.to_thread(service.world.create, yen(3))
+            (change,) = await read(watch, 1)
+            assert change.payment.payment_id == payment.payment_id
 
 
-def test_changes_that_this_process_commits_are_sent_without_waiting_for_a_look(
+async def test_changes_that_this_process_commits_are_sent_without_waiting_for_a_look(
     serve: Serve, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(payments.server, "_EVENTS_LOOK_SECONDS", 3600)
-
-    async def scenario() -> None:
-        async with serve() as service:
-            watch = service.watch()
-            for _ in range(5):
-                payment = await service.create()
-                assert (await read(watch, 1))[0].payment == payment
-
-    asyncio.run(scenario())
+    async with serve() as service:
+        watch = service.watch()
+        for _ in range(5):
+            payment = await service.create()
+            assert (await read(watch, 1))[0].payment == payment
 
 
-def test_more_changes_than_one_batch_come_in_order(serve: Serve, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_changes_than_one_batch_come_in_order(
+    serve: Serve, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(payments.server, "_EVENTS_LOOK_SECONDS", 3600)
     fill(world, 250)
-
-    async def scenario() -> None:
-        async with serve() as service:
-            changes = await read(service.watch(), 250)
-            assert [change.payment.update_time.ToMilliseconds() for change in changes[1:]] == list(range(2, 251))
-            rest = await read(service.watch(changes[199].cursor), 50)
-            assert rest == changes[200:]
-
-    asyncio.run(scenario())
+    async with serve() as service:
+        changes = await read(service.watch(), 250)
+        assert [change.payment.update_time.ToMilliseconds() for change in changes[1:]] == list(range(2, 251))
+        rest = await read(service.watch(changes[199].cursor), 50)
+        assert rest == changes[200:]
 
 
-def test_a_partner_sees_its_own_payments_only(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
+async def test_a_partner_sees_its_own_payments_only(serve: Serve) -> None:
+    async with serve() as service:
+        await service.create()
+        other = await asyncio.to_thread(service.world.new_partner)
+        watch = service.watch(partner_id=other)
+        await watch.initial_metadata()
+        await service.create()
+        service.world.partner_id = other
+        its_own = await service.create()
+        assert (await read(watch, 1))[0].payment == its_own
+
+
+async def test_a_cursor_that_is_none_of_the_partners_is_refused(serve: Serve) -> None:
+    async with serve() as service:
+        for _ in range(2):
             await service.create()
-            other = await asyncio.to_thread(service.world.new_partner)
-            watch = service.watch(partner_id=other)
-            await watch.initial_metadata()
-            await service.create()
-            service.world.partner_id = other
-            its_own = await service.create()
-            assert (await read(watch, 1))[0].payment == its_own
-
-    asyncio.run(scenario())
-
-
-def test_a_cursor_that_is_none_of_the_partners_is_refused(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            for _ in range(2):
-                await service.create()
-            before = asyncio.all_tasks()
-            watch = service.watch()
-            cursors = [change.cursor for change in await read(watch, 2)]
-            watch.cancel()
-            other = await asyncio.to_thread(service.world.new_partner)
-            service.world.partner_id, one = other, service.world.partner_id
-            await service.create()
-            invalid = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
-            for cursor in cursors:
-                assert await refusal(service.watch(cursor, partner_id=other)) == invalid
-            for mangled in ("x", cursors[0][:-1], cursors[0] + "=", cursors[0] + cursors[1], "A" * 22):
-                assert await refusal(service.watch(mangled, partner_id=one)) == invalid
-            await tasks_end(before)
-            assert len(service.watches) == 0
-
-    asyncio.run(scenario())
+        before = asyncio.all_tasks()
+        watch = service.watch()
+        cursors = [change.cursor for change in await read(watch, 2)]
+        watch.cancel()
+        other = await asyncio.to_thread(service.world.new_partner)
+        service.world.partner_id, one = other, service.world.partner_id
+        await service.create()
+        invalid = (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
+        for cursor in cursors:
+            assert await refusal(service.watch(cursor, partner_id=other)) == invalid
+        for mangled in ("x", cursors[0][:-1], cursors[0] + "=", cursors[0] + cursors[1], "A" * 22):
+            assert await refusal(service.watch(mangled, partner_id=one)) == invalid
+        await tasks_end(before)
+        assert len(service.watches) == 0
 
 
-def test_a_cursor_beyond_the_newest_change_is_refused(serve: Serve, world: World) -> None:
+async def test_a_cursor_beyond_the_newest_change_is_refused(serve: Serve, world: World) -> None:
     fill(world, 3)
-
-    async def scenario() -> None:
-        async with serve() as service:
-            last = (await read(service.watch(), 3))[-1].cursor
-            world.run(lambda connection: connection.execute(update(partners).values(event_count=2)))
-            assert await refusal(service.watch(last)) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
-
-    asyncio.run(scenario())
+    async with serve() as service:
+        last = (await read(service.watch(), 3))[-1].cursor
+        world.run(lambda connection: connection.execute(update(partners).values(event_count=2)))
+        assert await refusal(service.watch(last)) == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_REQUEST")
 
 
-def test_a_token_without_the_scope_does_not_watch(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            writer = replace(PARTNER, partner_id=service.world.partner_id, scopes=frozenset({"payments.write"}))
-            call = service.stub.WatchPayments(pb.WatchPaymentsRequest(cursor="x"), metadata=as_caller(writer))
-            assert await refusal(call) == (grpc.StatusCode.PERMISSION_DENIED, "INSUFFICIENT_SCOPE")
-
-    asyncio.run(scenario())
+async def test_a_token_without_the_scope_does_not_watch(serve: Serve) -> None:
+    async with serve() as service:
+        writer = replace(PARTNER, partner_id=service.world.partner_id, scopes=frozenset({"payments.write"}))
+        call = service.stub.WatchPayments(pb.WatchPaymentsRequest(cursor="x"), metadata=as_caller(writer))
+        assert await refusal(call) == (grpc.StatusCode.PERMISSION_DENIED, "INSUFFICIENT_SCOPE")
 
 
 async def tasks_end(before: set[asyncio.Task[Any]]) -> None:
@@ -424,88 +375,74 @@ async def tasks_end(before: set[asyncio.Task[Any]]) -> None:
         assert not pending
 
 
-def test_a_canceled_watch_leaves_nothing_behind(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            await service.create()
-            before = asyncio.all_tasks()
-            for _ in range(30):  # more than may be open at once
-                watch = service.watch()
-                await read(watch, 1)
-                assert len(service.watches) >= 1
-                watch.cancel()
-                await tasks_end(before)
-                assert len(service.watches) == 0
-
-    asyncio.run(scenario())
-
-
-def test_a_watch_ends_at_its_deadline(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            await service.create()
-            before = asyncio.all_tasks()
-            watch = service.watch(timeout=3.0)
+async def test_a_canceled_watch_leaves_nothing_behind(serve: Serve) -> None:
+    async with serve() as service:
+        await service.create()
+        before = asyncio.all_tasks()
+        for _ in range(30):  # more than may be open at once
+            watch = service.watch()
             await read(watch, 1)
-            assert (await refusal(watch))[0] is grpc.StatusCode.DEADLINE_EXCEEDED
+            assert len(service.watches) >= 1
+            watch.cancel()
             await tasks_end(before)
             assert len(service.watches) == 0
 
-    asyncio.run(scenario())
+
+async def test_a_watch_ends_at_its_deadline(serve: Serve) -> None:
+    async with serve() as service:
+        await service.create()
+        before = asyncio.all_tasks()
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            await read(service.watch(timeout=0.5), 2)  # there is one
+        assert ended.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
+        await tasks_end(before)
+        assert len(service.watches) == 0
 
 
-def test_a_client_that_reads_nothing_costs_no_more_than_what_the_transport_holds(serve: Serve, world: World) -> None:
+async def test_a_client_that_reads_nothing_costs_no_more_than_what_the_transport_holds(
+    serve: Serve, world: World
+) -> None:
     count = 20_000
     fill(world, count)
-
-    async def scenario() -> None:
-        async with serve() as service, asyncio.timeout(PATIENCE_SECONDS):
+    async with serve() as service, asyncio.timeout(PATIENCE_SECONDS):
+        await service.stub.GetBalance(pb.GetBalanceRequest(), metadata=service.metadata())
+        before = asyncio.all_tasks()
+        stalled = service.watch()
+        await stalled.initial_metadata()
+        (watch,) = next(iter(service.watches._watches.values()))  # noqa: SLF001 - to see how far it is
+        unmoved = 0
+        while unmoved < 20:  # calls go on beside it, and are the clock
+            position = watch.position
             await service.stub.GetBalance(pb.GetBalanceRequest(), metadata=service.metadata())
-            before = asyncio.all_tasks()
-            stalled = service.watch()
-            await stalled.initial_metadata()
-            (watch,) = next(iter(service.watches._watches.values()))  # noqa: SLF001 - to see how far it is
-            unmoved = 0
-            while unmoved < 20:  # calls go on beside it, and are the clock
-                position = watch.position
-                await service.stub.GetBalance(pb.GetBalanceRequest(), metadata=service.metadata())
-                unmoved = unmoved + 1 if position and watch.position == position else 0
-            assert watch.position < count
-            stalled.cancel()
-            await tasks_end(before)
-            assert len(service.watches) == 0
-
-    asyncio.run(scenario())
+            unmoved = unmoved + 1 if position and watch.position == position else 0
+        assert watch.position < count
+        stalled.cancel()
+        await tasks_end(before)
+        assert len(service.watches) == 0
 
 
-def test_a_partner_that_watches_too_often_is_told(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve() as service:
-            before = asyncio.all_tasks()
-            watches = [service.watch() for _ in range(20)]
-            for watch in watches:
-                await watch.initial_metadata()
-            assert await refusal(service.watch()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHES")
-            other = service.watch(partner_id=await asyncio.to_thread(service.world.new_partner))
-            await other.initial_metadata()
-            for watch in itertools.chain(watches, [other]):
-                watch.cancel()
-            await tasks_end(before)
-            await service.watch().initial_metadata()
-
-    asyncio.run(scenario())
+async def test_a_partner_that_watches_too_often_is_told(serve: Serve) -> None:
+    async with serve() as service:
+        before = asyncio.all_tasks()
+        watches = [service.watch() for _ in range(20)]
+        for watch in watches:
+            await watch.initial_metadata()
+        assert await refusal(service.watch()) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY_WATCHES")
+        other = service.watch(partner_id=await asyncio.to_thread(service.world.new_partner))
+        await other.initial_metadata()
+        for watch in itertools.chain(watches, [other]):
+            watch.cancel()
+        await tasks_end(before)
+        await service.watch().initial_metadata()
 
 
-def test_open_watches_end_at_once_when_the_server_stops(serve: Serve) -> None:
-    async def scenario() -> None:
-        async with serve(drain_seconds=1000.0) as service, asyncio.timeout(PATIENCE_SECONDS):
-            await service.create()
-            watches = [service.watch() for _ in range(3)]
-            for watch in watches:
-                await read(watch, 1)
-            stopping = asyncio.create_task(service.stop())
-            for watch in watches:
-                assert await refusal(watch) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
-            await stopping
-
-    asyncio.run(scenario())
+async def test_open_watches_end_at_once_when_the_server_stops(serve: Serve) -> None:
+    async with serve(drain_seconds=1000.0) as service, asyncio.timeout(PATIENCE_SECONDS):
+        await service.create()
+        watches = [service.watch() for _ in range(3)]
+        for watch in watches:
+            await read(watch, 1)
+        stopping = asyncio.create_task(service.stop())
+        for watch in watches:
+            assert await refusal(watch) == (grpc.StatusCode.UNAVAILABLE, "SERVER_STOPPING")
+        await stopping

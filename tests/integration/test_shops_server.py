@@ -1,13 +1,11 @@
 """The shops service over TLS, with a payment company played by `FakeGateway`."""
 
-import asyncio
 import signal
 import subprocess
 import sys
-import threading
 import time
 import uuid
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -35,6 +33,7 @@ from sekisho.shops.v1 import (
 )
 from shops.config import ShopsConfig
 from shops.server import running
+from tests.loop_thread import LoopThread, loop_thread
 from tests.unit.shops.fake_gateway import (
     GOOD_CODE,
     MASTER_ID,
@@ -55,32 +54,11 @@ PATIENCE_SECONDS = 60.0
 YEN_500 = Money(currency_code="JPY", minor_units=500)
 
 
-class LoopThread:
-    """An event loop in a thread of its own."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(PATIENCE_SECONDS)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
 @contextmanager
 def serving(loop: LoopThread, config: ShopsConfig) -> Iterator[int]:
     """Run the service; its port comes out."""
-    service = running(config)
-    server = loop.run(service.__aenter__())
-    try:
+    with loop.entered(running(config)) as server:
         yield server.port
-    finally:
-        loop.run(service.__aexit__(None, None, None))
 
 
 def prepare(folder: Path, gateway: FakeGateway) -> ShopsConfig:
@@ -106,9 +84,8 @@ def prepare(folder: Path, gateway: FakeGateway) -> ShopsConfig:
 
 @pytest.fixture(scope="module")
 def loop() -> Iterator[LoopThread]:
-    loop = LoopThread()
-    yield loop
-    loop.close()
+    with loop_thread() as loop:
+        yield loop
 
 
 @pytest.fixture(scope="module")

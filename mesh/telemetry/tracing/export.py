@@ -27,7 +27,6 @@ _MOST_WAITING = 2_048
 _MOST_AT_ONCE = 512
 _EXPORT_EVERY_SECONDS = 1.0
 _EXPORT_SECONDS = 5.0
-# How long a process that ends waits for the collector to take what is left, and then for the attempt to break off.
 _END_SECONDS = 2.0
 _MOST_CHARACTERS = 256
 
@@ -35,12 +34,14 @@ _log = structlog.get_logger()
 
 
 @asynccontextmanager
-async def exporting(config: TracingConfig, service: str) -> AsyncIterator[Tracer]:
+async def exporting(config: TracingConfig, service: str, *, end_seconds: float = _END_SECONDS) -> AsyncIterator[Tracer]:
     """Send spans as long as the context lasts; on leaving, what is left, within a bounded time.
 
     Args:
         config: Where the collector is, and of how many calls it hears.
         service: The service, as the collector is to call it.
+        end_seconds: How long to wait, on leaving, for the collector to take what is left, and then for the attempt to
+            break off.
 
     Yields:
         What begins spans.
@@ -58,7 +59,7 @@ async def exporting(config: TracingConfig, service: str) -> AsyncIterator[Tracer
     try:
         yield provider.get_tracer("sekisho")
     finally:
-        await asyncio.to_thread(_end, provider, exporter)
+        await asyncio.to_thread(_end, provider, exporter, end_seconds)
 
 
 def _provider(exporter: OTLPSpanExporter, sample_ratio: float, service: str) -> TracerProvider:
@@ -81,13 +82,13 @@ def _provider(exporter: OTLPSpanExporter, sample_ratio: float, service: str) -> 
     return provider
 
 
-def _end(provider: TracerProvider, exporter: OTLPSpanExporter) -> None:
+def _end(provider: TracerProvider, exporter: OTLPSpanExporter, seconds: float) -> None:
     ending = threading.Thread(target=provider.shutdown, name="traces-end", daemon=True)
     ending.start()
-    ending.join(_END_SECONDS)
+    ending.join(seconds)
     if ending.is_alive():
         exporter.shutdown()  # breaks the attempt off
-        ending.join(_END_SECONDS)
+        ending.join(seconds)
 
 
 def _credentials(config: TracingConfig) -> grpc.ChannelCredentials | None:

@@ -16,10 +16,10 @@ def sampled(costs: list[float], order: list[str], name: str) -> Sample:
     return sample
 
 
-def test_subject_and_baseline_are_measured_in_turn_and_the_first_pair_does_not_count() -> None:
+async def test_subject_and_baseline_are_measured_in_turn_and_the_first_pair_does_not_count() -> None:
     order: list[str] = []
     subject, baseline = sampled([999, 20, 60, 10], order, "a"), sampled([1, 10, 20, 10], order, "b")
-    pairs = asyncio.run(measure_pairs("test", 3, subject, baseline))
+    pairs = await measure_pairs("test", 3, subject, baseline)
     assert order == ["a0", "b0", "a1", "b1", "a2", "b2", "a3", "b3"]
     row = compare("test", "µs", pairs, lambda cost: cost.cpu_microseconds)
     assert row.value.median == pytest.approx(20)
@@ -28,14 +28,14 @@ def test_subject_and_baseline_are_measured_in_turn_and_the_first_pair_does_not_c
     assert row.ratio == Spread(pytest.approx(2), pytest.approx(1), pytest.approx(3))
 
 
-def test_the_cost_of_work_is_what_the_process_ran_not_what_it_waited() -> None:
+async def test_the_cost_of_work_is_what_the_process_ran_not_what_it_waited() -> None:
     async def work() -> None:
         await asyncio.to_thread(sum, range(3_000_000))
         woken = asyncio.Event()
         asyncio.get_running_loop().call_later(0.3, woken.set)
         await woken.wait()
 
-    cost = asyncio.run(cost_of(os.getpid(), 100, work()))
+    cost = await cost_of(os.getpid(), 100, work())
     assert 0.005 < cost.cpu_seconds < cost.seconds - 0.2
     assert cost.per_second == pytest.approx(100 / cost.seconds)
     assert cost.per_core_second == pytest.approx(1e6 / cost.cpu_microseconds)

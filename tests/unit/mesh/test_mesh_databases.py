@@ -54,29 +54,23 @@ def add(connection: Connection) -> int:
     return before + 1
 
 
-def test_concurrent_units_each_take_effect_once(database: Database) -> None:
-    async def story() -> list[int]:
-        return await asyncio.gather(*(database.run(add) for _ in range(200)))
-
-    assert sorted(asyncio.run(story())) == list(range(1, 201))
+async def test_concurrent_units_each_take_effect_once(database: Database) -> None:
+    assert sorted(await asyncio.gather(*(database.run(add) for _ in range(200)))) == list(range(1, 201))
     assert database.read_here(value) == 200
 
 
-def test_a_unit_that_raises_leaves_nothing_and_harms_no_other(database: Database) -> None:
+async def test_a_unit_that_raises_leaves_nothing_and_harms_no_other(database: Database) -> None:
     def fail(connection: Connection) -> None:
         add(connection)
         raise LookupError("no")
 
-    async def story() -> list[object]:
-        works = [fail if number % 3 == 0 else add for number in range(60)]
-        return await asyncio.gather(*(database.run(work) for work in works), return_exceptions=True)
-
-    outcomes = asyncio.run(story())
+    works = [fail if number % 3 == 0 else add for number in range(60)]
+    outcomes = await asyncio.gather(*(database.run(work) for work in works), return_exceptions=True)
     assert sum(isinstance(outcome, LookupError) for outcome in outcomes) == 20
     assert database.read_here(value) == 40
 
 
-def test_the_same_request_sent_many_times_at_once_has_one_effect(database: Database) -> None:
+async def test_the_same_request_sent_many_times_at_once_has_one_effect(database: Database) -> None:
     def once(connection: Connection) -> Int64Value:
         return IDEMPOTENCY.once(
             connection,
@@ -87,10 +81,7 @@ def test_the_same_request_sent_many_times_at_once_has_one_effect(database: Datab
             effect=lambda: Int64Value(value=add(connection)),
         )
 
-    async def story() -> list[Int64Value]:
-        return await asyncio.gather(*(database.run(once) for _ in range(50)))
-
-    assert {answer.value for answer in asyncio.run(story())} == {1}
+    assert {answer.value for answer in await asyncio.gather(*(database.run(once) for _ in range(50)))} == {1}
     assert database.read_here(value) == 1
 
 
@@ -163,8 +154,8 @@ def test_a_database_that_comes_back_is_used_again(postgresql_url: Callable[[], s
     database.close()
 
 
-def test_a_database_that_is_not_there_is_unavailable() -> None:
+async def test_a_database_that_is_not_there_is_unavailable() -> None:
     database = Database("postgresql://nobody@127.0.0.1:1/nothing")
     with pytest.raises(DatabaseUnavailable):
-        asyncio.run(database.run(lambda connection: connection.execute(text("SELECT 1"))))
+        await database.run(lambda connection: connection.execute(text("SELECT 1")))
     database.close()

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -80,19 +80,6 @@ async def calling(folder: Path, server: Server) -> AsyncIterator[grpc.aio.Channe
         yield channel
 
 
-def run(story: Callable[[Server], Awaitable[None]], folder: Path) -> None:
-    async def told() -> None:
-        handlers = {
-            **unary(),
-            "Both": grpc.stream_stream_rpc_method_handler(echo_all),
-            "Certificate": grpc.unary_unary_rpc_method_handler(callers_certificate),
-        }
-        async with started(echo_server(server_config(folder), handlers)) as server:
-            await story(server)
-
-    asyncio.run(told())
-
-
 async def echo_all(_requests: object, context: Any) -> None:
     while (message := await context.read()) is not grpc.aio.EOF:
         await context.write(message)
@@ -103,41 +90,46 @@ async def callers_certificate(_request: bytes, context: Any) -> bytes:
     return certificate
 
 
+@pytest.fixture
+async def server(pki_folder: Path) -> AsyncIterator[Server]:
+    handlers = {
+        **unary(),
+        "Both": grpc.stream_stream_rpc_method_handler(echo_all),
+        "Certificate": grpc.unary_unary_rpc_method_handler(callers_certificate),
+    }
+    async with started(echo_server(server_config(pki_folder), handlers)) as server:
+        yield server
+
+
 async def said(lines: Lines, event: str) -> None:
     async with asyncio.timeout(PATIENCE_SECONDS):
         while all(line["event"] != event for line in lines):  # noqa: ASYNC110 - the log has no event to wait for
             await asyncio.sleep(0)
 
 
-def test_a_server_shows_a_renewed_certificate_to_new_connections(pki_folder: Path) -> None:
-    async def story(server: Server) -> None:
-        old = on_disk(pki_folder)
-        assert await asyncio.to_thread(shown, server) == old
-        async with calling(pki_folder, server) as channel:
-            call = channel.stream_stream(f"/{ECHO}/Both")()
-            await call.write(b"before")
-            assert await call.read() == b"before"
-            issue(pki_folder, ("backend",))
-            assert await asyncio.to_thread(shown, server) == on_disk(pki_folder) != old
-            await call.write(b"after")
-            assert await call.read() == b"after"
-            call.cancel()
-
-    run(story, pki_folder)
-
-
-def test_a_server_trusts_a_renewed_client_ca(pki_folder: Path) -> None:
-    async def story(server: Server) -> None:
-        issue_by_another_company(pki_folder, ("gateway",))
-        config = channel_config(pki_folder, server)
-        # It still shows the certificate of the first company, so that one is to be trusted here.
-        async with open_channel(config) as channel:
-            assert await channel.unary_unary(UNARY)(b"", timeout=PATIENCE_SECONDS).code() == grpc.StatusCode.UNAVAILABLE
+async def test_a_server_shows_a_renewed_certificate_to_new_connections(server: Server, pki_folder: Path) -> None:
+    old = on_disk(pki_folder)
+    assert await asyncio.to_thread(shown, server) == old
+    async with calling(pki_folder, server) as channel:
+        call = channel.stream_stream(f"/{ECHO}/Both")()
+        await call.write(b"before")
+        assert await call.read() == b"before"
         issue(pki_folder, ("backend",))
-        async with open_channel(config) as channel:
-            assert await channel.unary_unary(UNARY)(b"hello") == b"hello"
+        assert await asyncio.to_thread(shown, server) == on_disk(pki_folder) != old
+        await call.write(b"after")
+        assert await call.read() == b"after"
+        call.cancel()
 
-    run(story, pki_folder)
+
+async def test_a_server_trusts_a_renewed_client_ca(server: Server, pki_folder: Path) -> None:
+    issue_by_another_company(pki_folder, ("gateway",))
+    config = channel_config(pki_folder, server)
+    # It still shows the certificate of the first company, so that one is to be trusted here.
+    async with open_channel(config) as channel:
+        assert await channel.unary_unary(UNARY)(b"", timeout=PATIENCE_SECONDS).code() == grpc.StatusCode.UNAVAILABLE
+    issue(pki_folder, ("backend",))
+    async with open_channel(config) as channel:
+        assert await channel.unary_unary(UNARY)(b"hello") == b"hello"
 
 
 def spoil_permissions(folder: Path, stem: str) -> None:
@@ -169,61 +161,52 @@ NOT_GOOD, RENEWED = "the new certificate is not good, so the old one stays", "th
 
 
 @pytest.mark.parametrize("spoil", SPOILING)
-def test_a_server_keeps_its_certificate_if_the_new_one_is_not_good(
-    pki_folder: Path, log_lines: Lines, spoil: Callable[[Path, str], None]
+async def test_a_server_keeps_its_certificate_if_the_new_one_is_not_good(
+    server: Server, pki_folder: Path, log_lines: Lines, spoil: Callable[[Path, str], None]
 ) -> None:
-    async def story(server: Server) -> None:
-        old, company = on_disk(pki_folder), (pki_folder / "company.pem").read_bytes()
-        issue(pki_folder, ("backend",))
-        spoil(pki_folder, "backend")
-        for _ in range(3):
-            assert await asyncio.to_thread(shown, server) == old
-        assert [line["log_level"] for line in log_lines if line["event"] == NOT_GOOD] == ["error"]  # said once
-        (pki_folder / "company.pem").write_bytes(company)
-        issue(pki_folder, ("backend",))
-        assert await asyncio.to_thread(shown, server) == on_disk(pki_folder)
-
-    run(story, pki_folder)
+    old, company = on_disk(pki_folder), (pki_folder / "company.pem").read_bytes()
+    issue(pki_folder, ("backend",))
+    spoil(pki_folder, "backend")
+    for _ in range(3):
+        assert await asyncio.to_thread(shown, server) == old
+    assert [line["log_level"] for line in log_lines if line["event"] == NOT_GOOD] == ["error"]  # said once
+    (pki_folder / "company.pem").write_bytes(company)
+    issue(pki_folder, ("backend",))
+    assert await asyncio.to_thread(shown, server) == on_disk(pki_folder)
 
 
 @pytest.mark.parametrize("spoil", SPOILING)
-def test_a_channel_keeps_its_certificate_if_the_new_one_is_not_good(
-    pki_folder: Path, log_lines: Lines, spoil: Callable[[Path, str], None]
+async def test_a_channel_keeps_its_certificate_if_the_new_one_is_not_good(
+    server: Server, pki_folder: Path, log_lines: Lines, spoil: Callable[[Path, str], None]
 ) -> None:
-    async def story(server: Server) -> None:
-        company = (pki_folder / "company.pem").read_bytes()
-        async with calling(pki_folder, server) as channel:
-            unary_call = channel.unary_unary(UNARY)
-            assert await unary_call(b"one") == b"one"
-            spoil(pki_folder, "gateway")
-            await said(log_lines, NOT_GOOD)
-            assert await unary_call(b"two") == b"two"
-            (pki_folder / "company.pem").write_bytes(company)
-            issue(pki_folder, ("gateway",))
-            await said(log_lines, RENEWED)
-            assert await unary_call(b"three") == b"three"
-
-    run(story, pki_folder)
+    company = (pki_folder / "company.pem").read_bytes()
+    async with calling(pki_folder, server) as channel:
+        unary_call = channel.unary_unary(UNARY)
+        assert await unary_call(b"one") == b"one"
+        spoil(pki_folder, "gateway")
+        await said(log_lines, NOT_GOOD)
+        assert await unary_call(b"two") == b"two"
+        (pki_folder / "company.pem").write_bytes(company)
+        issue(pki_folder, ("gateway",))
+        await said(log_lines, RENEWED)
+        assert await unary_call(b"three") == b"three"
 
 
-def test_a_channel_calls_by_a_renewed_certificate_while_what_is_under_way_goes_on(
-    pki_folder: Path, log_lines: Lines
+async def test_a_channel_calls_by_a_renewed_certificate_while_what_is_under_way_goes_on(
+    server: Server, pki_folder: Path, log_lines: Lines
 ) -> None:
-    async def story(server: Server) -> None:
-        async with calling(pki_folder, server) as channel:
-            certificate = channel.unary_unary(f"/{ECHO}/Certificate")
-            stream = channel.stream_stream(f"/{ECHO}/Both")()
-            await stream.write(b"before")
-            assert await stream.read() == b"before"
-            old = await certificate(b"")
-            issue_by_another_company(pki_folder, ("backend", "gateway"))
-            await said(log_lines, RENEWED)
-            async with asyncio.timeout(PATIENCE_SECONDS):  # the server is the one to find out at the first connection
-                while await (call := certificate(b"")).code() != grpc.StatusCode.OK:
-                    pass
-            assert await call == (pki_folder / "gateway.pem").read_bytes() != old
-            await stream.write(b"after")
-            assert await stream.read() == b"after"
-            stream.cancel()
-
-    run(story, pki_folder)
+    async with calling(pki_folder, server) as channel:
+        certificate = channel.unary_unary(f"/{ECHO}/Certificate")
+        stream = channel.stream_stream(f"/{ECHO}/Both")()
+        await stream.write(b"before")
+        assert await stream.read() == b"before"
+        old = await certificate(b"")
+        issue_by_another_company(pki_folder, ("backend", "gateway"))
+        await said(log_lines, RENEWED)
+        async with asyncio.timeout(PATIENCE_SECONDS):  # the server is the one to find out at the first connection
+            while await (call := certificate(b"")).code() != grpc.StatusCode.OK:
+                pass
+        assert await call == (pki_folder / "gateway.pem").read_bytes() != old
+        await stream.write(b"after")
+        assert await stream.read() == b"after"
+        stream.cancel()

@@ -5,14 +5,14 @@ from collections.abc import Iterator
 import pytest
 
 from mesh.storage.database import Database
-from mesh.storage.migrations import upgrade
+from tests.migrated import migrate
 from tests.unit.payments.payments_world import World
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
-    database.run_here(lambda connection: upgrade(connection, "payments"))
+    migrate(database, "payments")
     yield database
     database.close()
 

@@ -1,7 +1,8 @@
 """What tests of the use cases act in: a database with a partner and a wallet, at one fixed time."""
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 import pytest
@@ -11,13 +12,11 @@ from mesh.errors import ServiceError
 from mesh.ids import new_id
 from mesh.storage.database import Database
 from payments.applications import Merchant, submit_application
-from payments.cancel_payment import cancel_payment
-from payments.capture_payment import capture_payment
+from payments.change_payment import cancel_payment, capture_payment, refund_payment
 from payments.create_payment import NewPayment, create_payment
 from payments.ledger_check import Finding, LedgerCheck
 from payments.money import Money
 from payments.payment_states import Payment
-from payments.refund_payment import refund_payment
 from payments.review import approve_application
 from payments.store.tables import METADATA
 from payments.store.wallets import get_wallet
@@ -114,9 +113,14 @@ class World:
             }
         )
 
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Assert that nothing changes while the context lasts."""
+        before = self.everything()
+        yield
+        assert self.everything() == before
+
     def assert_refused(self, error: type[ServiceError], work: Callable[[], object]) -> None:
         """Assert that the work is refused, and changes nothing."""
-        before = self.everything()
-        with pytest.raises(error):
+        with self.unchanged(), pytest.raises(error):
             work()
-        assert self.everything() == before

@@ -10,13 +10,11 @@ from sqlalchemy import Connection, event
 
 from mesh.ids import new_id
 from payments.applications import submit_application
-from payments.cancel_payment import cancel_payment
-from payments.capture_payment import capture_payment
+from payments.change_payment import cancel_payment, capture_payment, refund_payment
 from payments.create_payment import NewPayment, create_payment
+from payments.once import IdentifiedRequest, once
 from payments.payment_states import Payment
-from payments.refund_payment import refund_payment
 from payments.servicers.messages import application_message, payment_message, wallet_message
-from payments.servicers.once import IdentifiedRequest, once
 from payments.store.ledger import balances_of_partner
 from payments.wallets import open_wallet, top_up_wallet
 from sekisho.payments.v1 import partner_application_pb2, wallet_service_pb2
@@ -112,7 +110,7 @@ def refund_in_part(world: World) -> Step:
     [submit, open_a_wallet, top_up, create, capture, cancel, refund, refund_in_part],
     ids=lambda step: step.__name__,
 )
-def test_a_request_that_is_sent_twice_at_once_has_one_effect_and_one_answer(
+async def test_a_request_that_is_sent_twice_at_once_has_one_effect_and_one_answer(
     world: World, prepare: Callable[[World], Step]
 ) -> None:
     request, answer, effect = prepare(world)
@@ -125,11 +123,8 @@ def test_a_request_that_is_sent_twice_at_once_has_one_effect_and_one_answer(
         effects.append(made.SerializeToString())
         return made
 
-    async def both() -> list[Answer]:
-        sent = (once(world.database, world.partner_id, request, answer, meet) for _ in range(2))
-        return await asyncio.gather(*sent)
-
-    first, second = asyncio.run(both())
+    sent = (once(world.database, world.partner_id, request, answer, meet) for _ in range(2))
+    first, second = await asyncio.gather(*sent)
     assert first == second
     assert first.SerializeToString() in effects
     grown = {table: len(rows) - before[table] for table, rows in world.everything().items()}
@@ -145,7 +140,7 @@ def test_a_request_that_is_sent_twice_at_once_has_one_effect_and_one_answer(
     assert world.findings() == []
 
 
-def test_two_first_payments_to_a_partner_at_once_open_its_accounts_once(world: World) -> None:
+async def test_two_first_payments_to_a_partner_at_once_open_its_accounts_once(world: World) -> None:
     meeting, codes = Meeting(world), [world.code(), world.code()]
     # Different wallets, so that nothing but the partner's new accounts is in common.
     world.wallet_id = world.run(lambda connection: open_wallet(connection, "JPY", now=NOW, new_id=new_id)).wallet_id
@@ -160,28 +155,22 @@ def test_two_first_payments_to_a_partner_at_once_open_its_accounts_once(world: W
         asked = NewPayment(world.partner_id, code, yen(1_000), capture=True, description="", fee_basis_points=250)
         return lambda connection: create_payment(connection, asked, now=NOW, new_id=new_id)
 
-    async def both() -> list[Payment]:
-        return await asyncio.gather(*(world.database.run(pay(code)) for code in codes))
-
     event.listen(world.database.engine, "before_cursor_execute", before_execute)
-    asyncio.run(both())
+    await asyncio.gather(*(world.database.run(pay(code)) for code in codes))
     assert list(world.run(lambda connection: balances_of_partner(connection, world.partner_id))) == [yen(1_950)]
     assert world.findings() == []
     assert len(world.everything()["payment_events"]) == 2
 
 
-def test_payments_from_one_wallet_at_once_never_spend_more_than_is_in_it(world: World) -> None:
+async def test_payments_from_one_wallet_at_once_never_spend_more_than_is_in_it(world: World) -> None:
     codes = [world.code() for _ in range(8)]
 
     def pay(code: str) -> Callable[[Connection], Payment]:
         asked = NewPayment(world.partner_id, code, yen(3_000), capture=True, description="", fee_basis_points=0)
         return lambda connection: create_payment(connection, asked, now=NOW, new_id=new_id)
 
-    async def all_of_them() -> list[Payment | BaseException]:
-        paying = (world.database.run(pay(code)) for code in codes)
-        return await asyncio.gather(*paying, return_exceptions=True)
-
-    outcomes = asyncio.run(all_of_them())
+    paying = (world.database.run(pay(code)) for code in codes)
+    outcomes = await asyncio.gather(*paying, return_exceptions=True)
     assert sum(isinstance(outcome, Payment) for outcome in outcomes) == 3
     assert {type(outcome).__name__ for outcome in outcomes} == {"Payment", "InsufficientFunds"}
     assert world.available() == 1_000

@@ -1,11 +1,12 @@
-import threading
-from concurrent.futures import ThreadPoolExecutor
+import asyncio
+from functools import partial
 
 import pytest
 from sqlalchemy import Connection
 
 from mesh.ids import new_id
-from payments.capture_payment import capture_payment
+from payments.change_payment import capture_payment
+from payments.create_payment import NewPayment, create_payment
 from payments.payment_states import AmountTooLarge, Payment, PaymentStateConflict
 from payments.store.events import PaymentEvent, count_events, list_events
 from tests.unit.payments.payments_world import NOW, World, yen
@@ -74,30 +75,29 @@ def test_partners_have_events_and_numbers_of_their_own(world: World) -> None:
     assert counts == {one: 1, other: 1}
 
 
-def test_numbers_of_concurrent_changes_have_no_gaps_and_appear_in_order(world: World) -> None:
+async def test_numbers_of_concurrent_changes_have_no_gaps_and_appear_in_order(world: World) -> None:
     """A reader that goes on from the last number it saw misses nothing, however commits fall."""
     made, rounds = 4, 10
     for _ in range(10):
         world.top_up(10_000)
     codes = [[world.code() for _ in range(rounds)] for _ in range(made)]
-    ended, seen = threading.Event(), list[PaymentEvent]()
+    seen = list[PaymentEvent]()
 
-    def write(mine: list[str]) -> None:
+    async def write(mine: list[str]) -> None:
         for code in mine:
-            world.create(yen(1), code=code)
+            asked = NewPayment(world.partner_id, code, yen(1), capture=False, description="", fee_basis_points=0)
+            await world.database.run(partial(create_payment, asked=asked, now=NOW, new_id=new_id))
 
-    def read() -> None:
+    async def read() -> None:
         last_look = False
         while not last_look:
-            last_look = ended.is_set()
-            seen.extend(events(world, after=len(seen)))
+            last_look = all(writing.done() for writing in writings)
+            new = partial(list_events, partner_id=world.partner_id, after=len(seen), most=100)
+            seen.extend(await world.database.read(new))
 
-    with ThreadPoolExecutor(made + 1) as threads:
-        reading = threads.submit(read)
-        for writing in [threads.submit(write, mine) for mine in codes]:
-            writing.result()
-        ended.set()
-        reading.result()
+    async with asyncio.TaskGroup() as tasks:
+        writings = [tasks.create_task(write(mine)) for mine in codes]
+        tasks.create_task(read())
     assert [event.sequence for event in seen] == list(range(1, made * rounds + 1))
     assert seen == events(world)
     assert world.findings() == []

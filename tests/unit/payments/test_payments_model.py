@@ -23,16 +23,13 @@ from mesh.errors import ServiceError
 from mesh.ids import new_id
 from mesh.storage.database import Database
 from mesh.storage.idempotency import RequestIdReused
-from mesh.storage.migrations import upgrade
-from payments.cancel_payment import cancel_payment
-from payments.capture_payment import capture_payment
+from payments.change_payment import cancel_payment, capture_payment, refund_payment
 from payments.create_payment import NewPayment, create_payment
 from payments.ledger import InsufficientFunds
+from payments.once import IdentifiedRequest, once
 from payments.payment_codes import PaymentCodeUsed
 from payments.payment_states import AmountTooLarge, Payment, PaymentNotFound, PaymentStateConflict
-from payments.refund_payment import refund_payment
 from payments.servicers.messages import payment_message, wallet_message
-from payments.servicers.once import IdentifiedRequest, once
 from payments.store.events import list_events
 from payments.store.ledger import trial_balance
 from payments.wallets import top_up_wallet
@@ -40,6 +37,7 @@ from sekisho.payments.v1 import payment_service_pb2 as pb
 from sekisho.payments.v1 import wallet_service_pb2
 from sekisho.payments.v1.money_pb2 import Money as MoneyMessage
 from tests.fuzz.effort import examples
+from tests.migrated import migrate
 from tests.unit.payments.payments_world import NOW, World, yen
 
 amounts = st.integers(1, 15_000)
@@ -80,7 +78,7 @@ class PaymentsMachine(RuleBasedStateMachine):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.database = Database(url)
-        self.database.run_here(lambda connection: upgrade(connection, "payments"))
+        migrate(self.database, "payments")
         self.world = World(self.database)
         self.stranger = self.world.new_partner()
         self.paid_in = 10_000

@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from mesh.errors import Code, ServerStopping
-from payments.servicers.watches import TooManyWatches, Watch, Watches
+from payments.watches import TooManyWatches, Watch, Watches
 from tests.unit.payments.payments_world import World, yen
 
 MOST = 30
@@ -21,28 +21,22 @@ async def has_news(watch: Watch) -> bool:
     return await watch.news(until=0.0)
 
 
-def test_a_new_watch_reads_at_once_and_then_when_it_is_woken(watches: Watches) -> None:
-    async def scenario() -> None:
-        with watches.open("ptn_1", 0) as one, watches.open("ptn_1", 0) as too, watches.open("ptn_2", 0) as other:
-            assert [await has_news(watch) for watch in (one, too, other)] == [True, True, True]
-            assert [await has_news(watch) for watch in (one, too, other)] == [False, False, False]
-            watches.wake("ptn_1")
-            watches.wake("ptn_none")
-            assert [await has_news(watch) for watch in (one, too, other)] == [True, True, False]
-
-    asyncio.run(scenario())
+async def test_a_new_watch_reads_at_once_and_then_when_it_is_woken(watches: Watches) -> None:
+    with watches.open("ptn_1", 0) as one, watches.open("ptn_1", 0) as too, watches.open("ptn_2", 0) as other:
+        assert [await has_news(watch) for watch in (one, too, other)] == [True, True, True]
+        assert [await has_news(watch) for watch in (one, too, other)] == [False, False, False]
+        watches.wake("ptn_1")
+        watches.wake("ptn_none")
+        assert [await has_news(watch) for watch in (one, too, other)] == [True, True, False]
 
 
-def test_a_look_wakes_those_who_have_not_been_sent_all_there_is(world: World, watches: Watches) -> None:
-    async def scenario() -> None:
-        await watches.look()
-        with watches.open(world.partner_id, 0) as behind, watches.open(world.partner_id, 1) as level:
-            assert [await has_news(watch) for watch in (behind, level)] == [True, True]
-            await watches.look()
-            assert [await has_news(watch) for watch in (behind, level)] == [True, False]
-
+async def test_a_look_wakes_those_who_have_not_been_sent_all_there_is(world: World, watches: Watches) -> None:
     world.create(yen(1))
-    asyncio.run(scenario())
+    await watches.look()
+    with watches.open(world.partner_id, 0) as behind, watches.open(world.partner_id, 1) as level:
+        assert [await has_news(watch) for watch in (behind, level)] == [True, True]
+        await watches.look()
+        assert [await has_news(watch) for watch in (behind, level)] == [True, False]
 
 
 def test_nothing_is_kept_of_watches_that_ended(watches: Watches) -> None:
@@ -80,17 +74,14 @@ def test_all_partners_together_leave_room_for_other_calls(watches: Watches) -> N
     assert watches._watches == {}  # noqa: SLF001 - as above
 
 
-def test_a_server_that_stops_ends_its_watches_and_takes_no_new_ones(watches: Watches) -> None:
-    async def scenario() -> None:
-        with watches.open("ptn_1", 0) as idle, watches.open("ptn_2", 0) as unread:
-            assert await has_news(idle)
-            waiting = asyncio.create_task(idle.news(until=math.inf))
-            await asyncio.sleep(0)
-            watches.stop()
-            for ended in (waiting, unread.news(until=math.inf)):
-                with pytest.raises(ServerStopping):
-                    await ended
-        with pytest.raises(ServerStopping), watches.open("ptn_1", 0):
-            pass
-
-    asyncio.run(scenario())
+async def test_a_server_that_stops_ends_its_watches_and_takes_no_new_ones(watches: Watches) -> None:
+    with watches.open("ptn_1", 0) as idle, watches.open("ptn_2", 0) as unread:
+        assert await has_news(idle)
+        waiting = asyncio.create_task(idle.news(until=math.inf))
+        await asyncio.sleep(0)
+        watches.stop()
+        for ended in (waiting, unread.news(until=math.inf)):
+            with pytest.raises(ServerStopping):
+                await ended
+    with pytest.raises(ServerStopping), watches.open("ptn_1", 0):
+        pass

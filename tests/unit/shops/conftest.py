@@ -1,15 +1,12 @@
-import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from mesh.storage.database import Database
-from mesh.storage.migrations import upgrade
+from tests.migrated import migrate
 from tests.unit.shops.fake_gateway import FakeGateway, issue_certificates
 from tests.unit.shops.marketplace import Marketplace, marketplace_on, running_gateway
-
-Story = Callable[[Marketplace, FakeGateway], Awaitable[None]]
 
 
 @pytest.fixture(scope="session")
@@ -20,19 +17,30 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def database_url(database_url: str) -> str:
+    """Return the URL of a fresh database that has the marketplace's tables; the test runs once on each kind."""
+    database = Database(database_url)
+    migrate(database, "shops")
+    database.close()
+    return database_url
+
+
+@pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
-    database.run_here(lambda connection: upgrade(connection, "shops"))
     yield database
     database.close()
 
 
 @pytest.fixture
-def play(certificates: Path, database_url: str) -> Callable[[Story], None]:
-    """Run a story of one marketplace and one payment company."""
+async def gateway(certificates: Path) -> AsyncIterator[FakeGateway]:
+    """Run a payment company."""
+    async with running_gateway(certificates) as gateway:
+        yield gateway
 
-    async def run(story: Story) -> None:
-        async with running_gateway(certificates) as gateway, marketplace_on(database_url, gateway) as marketplace:
-            await story(marketplace, gateway)
 
-    return lambda story: asyncio.run(run(story))
+@pytest.fixture
+async def marketplace(database_url: str, gateway: FakeGateway) -> AsyncIterator[Marketplace]:
+    """Run a marketplace that pays through that company."""
+    async with marketplace_on(database_url, gateway) as marketplace:
+        yield marketplace

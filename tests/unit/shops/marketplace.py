@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mesh.channels.channel import open_channel
 from mesh.storage.database import Database
-from mesh.storage.migrations import upgrade
 from shops.backoff import Backoff
 from shops.catalog import create_product
 from shops.credentials import Credentials
@@ -120,10 +119,9 @@ class Marketplace:
 
 @asynccontextmanager
 async def marketplace_on(database_url: str, gateway: FakeGateway) -> AsyncIterator[Marketplace]:
-    """Open the marketplace on a database, as a process that starts would."""
+    """Open the marketplace on a database that has its tables, as a process that starts would."""
     database = Database(database_url)
     try:
-        database.run_here(lambda connection: upgrade(connection, "shops"))
         async with open_channel(gateway.channel_config) as channel:
             marketplace = Marketplace(database, GatewayClient(channel, lambda: marketplace.clock.now))
             yield marketplace

@@ -22,7 +22,7 @@ from mesh.access.rules import ClientType
 from mesh.config import load
 from mesh.security.secret_files import create_key
 from mesh.storage.database import Database
-from mesh.storage.migrations import upgrade
+from tests.migrated import migrate
 
 NOW_MS = 1_800_000_000_000
 
@@ -40,7 +40,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
 def config(home: Home, database_url: str) -> Path:
     """Return the configuration of an auth server that has run for a while on a database of its own."""
     database = Database(database_url)
-    database.run_here(lambda connection: upgrade(connection, "authserver"))
+    migrate(database, "authserver")
     content = yaml.safe_load(home.config("authserver").read_text())
     file = home.folder("authserver") / "other.yaml"
     file.write_text(yaml.safe_dump({**content, "database": database_url}))

@@ -11,6 +11,11 @@ from cli.home import SERVICES, Home
 PEOPLE = {"req-1": "merchant", "req-2": "buyer", "req-3": "operator"}
 
 
+@pytest.fixture(autouse=True)
+def logs_are_looked_at_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cli.demo.hops._PAUSE_SECONDS", 0.001)
+
+
 @pytest.fixture
 def home(tmp_path: Path) -> Home:
     home = Home.at(tmp_path)
@@ -38,15 +43,15 @@ def write(home: Home, service: str, *texts: str) -> None:
         log.writelines(texts)
 
 
-def read(reader: HopReader, *request_ids: str) -> list[Hop]:
-    return asyncio.run(reader.until(request_ids, PEOPLE))
+async def read(reader: HopReader, *request_ids: str) -> list[Hop]:
+    return await reader.until(request_ids, PEOPLE)
 
 
-def test_a_line_becomes_a_hop(home: Home) -> None:
+async def test_a_line_becomes_a_hop(home: Home) -> None:
     reader = HopReader(home)
     refusal = {"status": "PERMISSION_DENIED", "reason": "INSUFFICIENT_SCOPE", "client_type": "PARTNER"}
     write(home, "payments", line("req-1", peer="spiffe://sekisho/gateway", **refusal))
-    assert read(reader, "req-1") == [
+    assert await read(reader, "req-1") == [
         Hop(
             caller="gateway",
             service="payments",
@@ -61,53 +66,53 @@ def test_a_line_becomes_a_hop(home: Home) -> None:
     ]
 
 
-def test_only_calls_since_the_reader_began_are_read_and_each_once(home: Home) -> None:
+async def test_only_calls_since_the_reader_began_are_read_and_each_once(home: Home) -> None:
     write(home, "gateway", line("req-1"))
     reader = HopReader(home)
     write(home, "gateway", line("req-2"))
-    assert [hop.request_id for hop in read(reader, "req-2")] == ["req-2"]
-    assert read(reader) == []
+    assert [hop.request_id for hop in await read(reader, "req-2")] == ["req-2"]
+    assert await read(reader) == []
     write(home, "gateway", line("req-3"))
-    assert [hop.request_id for hop in read(reader, "req-3")] == ["req-3"]
+    assert [hop.request_id for hop in await read(reader, "req-3")] == ["req-3"]
 
 
-def test_a_line_that_is_not_written_to_its_end_is_read_later(home: Home) -> None:
+async def test_a_line_that_is_not_written_to_its_end_is_read_later(home: Home) -> None:
     reader = HopReader(home)
     text = line("req-2", reason="ünïcode")
     for cut in range(1, len(text), 13):
         write(home, "gateway", line("req-1"), text[:cut])
-        assert [hop.request_id for hop in read(reader, "req-1")] == ["req-1"]
+        assert [hop.request_id for hop in await read(reader, "req-1")] == ["req-1"]
         write(home, "gateway", text[cut:])
-        assert [hop.request_id for hop in read(reader, "req-2")] == ["req-2"]
+        assert [hop.request_id for hop in await read(reader, "req-2")] == ["req-2"]
 
 
-def test_lines_that_are_no_calls_are_passed_over(home: Home) -> None:
+async def test_lines_that_are_no_calls_are_passed_over(home: Home) -> None:
     reader = HopReader(home)
     others = ('{"event": "started"}\n', "E1122 21:01:36.668044 30793 chttp2.cc:409] trouble\n", "\n", "[1]\n", "{}\n")
     write(home, "gateway", *others, line("req-1"), *others)
-    assert len(read(reader, "req-1")) == 1
+    assert len(await read(reader, "req-1")) == 1
 
 
-def test_a_damaged_line_is_passed_over(home: Home) -> None:
+async def test_a_damaged_line_is_passed_over(home: Home) -> None:
     reader = HopReader(home)
     write(home, "gateway", line("req-2")[:40] + "E1122 written into the middle\n", line("req-1"))
-    assert len(read(reader, "req-1")) == 1
+    assert len(await read(reader, "req-1")) == 1
 
 
-def test_hops_come_in_the_order_they_began(home: Home) -> None:
+async def test_hops_come_in_the_order_they_began(home: Home) -> None:
     reader = HopReader(home)
     write(home, "payments", line("req-1", milliseconds=10.0, peer="spiffe://sekisho/gateway"))
     write(home, "gateway", line("req-1", milliseconds=30.0))
     write(home, "authserver", line("req-1", milliseconds=20.0, peer="spiffe://sekisho/gateway"))
-    assert [hop.service for hop in read(reader, "req-1")] == ["gateway", "authserver", "payments"]
+    assert [hop.service for hop in await read(reader, "req-1")] == ["gateway", "authserver", "payments"]
 
 
-def test_who_called_is_told_by_certificate_and_by_request(home: Home) -> None:
+async def test_who_called_is_told_by_certificate_and_by_request(home: Home) -> None:
     reader = HopReader(home)
     write(home, "shops", line("req-1"))
     write(home, "gateway", line("req-1"), line("req-3"), line("made-by-shops"))
     write(home, "authserver", line("req-3", peer="spiffe://sekisho/payments"))
-    callers = {(hop.service, hop.request_id): hop.caller for hop in read(reader, "req-1", "req-3")}
+    callers = {(hop.service, hop.request_id): hop.caller for hop in await read(reader, "req-1", "req-3")}
     assert callers == {
         ("shops", "req-1"): "merchant",
         ("gateway", "req-1"): "shops",  # the same call, one hop on
@@ -117,21 +122,18 @@ def test_who_called_is_told_by_certificate_and_by_request(home: Home) -> None:
     }
 
 
-def test_a_line_that_lags_behind_its_answer_is_waited_for(home: Home) -> None:
+async def test_a_line_that_lags_behind_its_answer_is_waited_for(home: Home) -> None:
     reader = HopReader(home)
 
-    async def story() -> list[Hop]:
-        reading = asyncio.create_task(reader.until(["req-1", "req-2"], PEOPLE))
-        write(home, "gateway", line("req-1"))
-        await asyncio.sleep(0)
-        write(home, "gateway", line("req-2"))
-        return await reading
-
-    assert [hop.request_id for hop in asyncio.run(story())] == ["req-1", "req-2"]
+    reading = asyncio.create_task(reader.until(["req-1", "req-2"], PEOPLE))
+    write(home, "gateway", line("req-1"))
+    await asyncio.sleep(0)
+    write(home, "gateway", line("req-2"))
+    assert [hop.request_id for hop in await reading] == ["req-1", "req-2"]
 
 
-def test_a_line_that_never_comes_is_not_waited_for_forever(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_line_that_never_comes_is_not_waited_for_forever(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cli.demo.hops._WAIT_SECONDS", 0.1)
     reader = HopReader(home)
     write(home, "gateway", line("req-1"))
-    assert [hop.request_id for hop in read(reader, "req-1", "req-2")] == ["req-1"]
+    assert [hop.request_id for hop in await read(reader, "req-1", "req-2")] == ["req-1"]

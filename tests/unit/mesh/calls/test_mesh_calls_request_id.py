@@ -29,14 +29,11 @@ def test_the_current_request_id_is_handed_on() -> None:
     assert contextvars.Context().run(request_id.outgoing) == ()
 
 
-def test_tasks_have_their_own_request_ids() -> None:
+async def test_tasks_have_their_own_request_ids() -> None:
     async def call(presented: str, barrier: asyncio.Barrier) -> str:
         request_id.adopt(presented)
         await barrier.wait()
         return dict(request_id.outgoing())[request_id.KEY]
 
-    async def calls() -> list[str]:
-        barrier = asyncio.Barrier(3)
-        return await asyncio.gather(*(call(presented, barrier) for presented in "abc"))
-
-    assert asyncio.run(calls()) == ["a", "b", "c"]
+    barrier = asyncio.Barrier(3)
+    assert await asyncio.gather(*(call(presented, barrier) for presented in "abc")) == ["a", "b", "c"]

@@ -107,49 +107,39 @@ async def call(channel: grpc.aio.Channel, method: str) -> Any:
         ("StreamStream", b"AB"),
     ],
 )
-def test_every_kind_of_handler_answers_inside_its_surrounding(certificates: Path, method: str, answer: bytes) -> None:
-    async def story() -> None:
-        surrounding = Surrounding()
-        async with echoing(certificates, HANDLERS, [surrounding]) as channel:
-            assert await call(channel, method) == answer
-        assert surrounding.notes == ["enter", "leave"]
-
-    asyncio.run(story())
+async def test_every_kind_of_handler_answers_inside_its_surrounding(
+    certificates: Path, method: str, answer: bytes
+) -> None:
+    surrounding = Surrounding()
+    async with echoing(certificates, HANDLERS, [surrounding]) as channel:
+        assert await call(channel, method) == answer
+    assert surrounding.notes == ["enter", "leave"]
 
 
 @pytest.mark.parametrize("method", ["FailingUnary", "FailingStream"])
-def test_what_a_handler_raises_passes_through_its_surrounding(certificates: Path, method: str) -> None:
-    async def story() -> None:
-        surrounding = Surrounding()
-        answering = CallInterceptor((), with_workloads=False, max_metadata_bytes=8_192)
-        async with echoing(certificates, HANDLERS, [surrounding, answering]) as channel:
-            assert (await failure(call(channel, method))).code() is grpc.StatusCode.FAILED_PRECONDITION
-        assert surrounding.notes == ["enter", "AbortError"]
-
-    asyncio.run(story())
+async def test_what_a_handler_raises_passes_through_its_surrounding(certificates: Path, method: str) -> None:
+    surrounding = Surrounding()
+    answering = CallInterceptor((), with_workloads=False, max_metadata_bytes=8_192)
+    async with echoing(certificates, HANDLERS, [surrounding, answering]) as channel:
+        assert (await failure(call(channel, method))).code() is grpc.StatusCode.FAILED_PRECONDITION
+    assert surrounding.notes == ["enter", "AbortError"]
 
 
-def test_a_stream_that_the_client_cancels_leaves_its_surrounding(certificates: Path) -> None:
-    async def story() -> None:
-        surrounding = Surrounding()
-        async with echoing(certificates, HANDLERS, [surrounding]) as channel:
-            stream = channel.unary_stream(f"/{ECHO}/EndlessStream")(b"a")
-            assert await stream.read() == b"a"
-            stream.cancel()
-        assert surrounding.notes == ["enter", "CancelledError"]
-
-    asyncio.run(story())
+async def test_a_stream_that_the_client_cancels_leaves_its_surrounding(certificates: Path) -> None:
+    surrounding = Surrounding()
+    async with echoing(certificates, HANDLERS, [surrounding]) as channel:
+        stream = channel.unary_stream(f"/{ECHO}/EndlessStream")(b"a")
+        assert await stream.read() == b"a"
+        stream.cancel()
+    assert surrounding.notes == ["enter", "CancelledError"]
 
 
-def test_a_method_that_does_not_exist_stays_unknown(certificates: Path) -> None:
-    async def story() -> None:
-        surrounding = Surrounding()
-        async with echoing(certificates, HANDLERS, [surrounding]) as channel:
-            error = await failure(channel.unary_unary(f"/{ECHO}/Nothing")(b""))
-            assert error.code() is grpc.StatusCode.UNIMPLEMENTED
-        assert surrounding.notes == []
-
-    asyncio.run(story())
+async def test_a_method_that_does_not_exist_stays_unknown(certificates: Path) -> None:
+    surrounding = Surrounding()
+    async with echoing(certificates, HANDLERS, [surrounding]) as channel:
+        error = await failure(channel.unary_unary(f"/{ECHO}/Nothing")(b""))
+        assert error.code() is grpc.StatusCode.UNIMPLEMENTED
+    assert surrounding.notes == []
 
 
 def test_a_wrapped_handler_keeps_kind_and_serializers() -> None:

@@ -64,34 +64,28 @@ async def round_of_calls(channel: grpc.aio.Channel, addresses: Sequence[Address]
     return [address.calls - count for address, count in zip(addresses, before, strict=True)]
 
 
-def test_an_address_that_only_fails_is_left_out_for_a_while(certificates: Path) -> None:
-    async def story() -> None:
-        addresses = [Address("one"), Address("two")]
-        async with calling(certificates, addresses) as channel, asyncio.timeout(PATIENCE_SECONDS):
-            while 0 in await round_of_calls(channel, addresses):  # both connect
-                pass
-            addresses[0].fails = grpc.StatusCode.INTERNAL
-            while await round_of_calls(channel, addresses) != [0, 60]:
-                pass
-            addresses[0].fails = None
-            while await round_of_calls(channel, addresses) != [30, 30]:
-                pass
-
-    asyncio.run(story())
+async def test_an_address_that_only_fails_is_left_out_for_a_while(certificates: Path) -> None:
+    addresses = [Address("one"), Address("two")]
+    async with calling(certificates, addresses) as channel, asyncio.timeout(PATIENCE_SECONDS):
+        while 0 in await round_of_calls(channel, addresses):  # both connect
+            pass
+        addresses[0].fails = grpc.StatusCode.INTERNAL
+        while await round_of_calls(channel, addresses) != [0, 60]:
+            pass
+        addresses[0].fails = None
+        while await round_of_calls(channel, addresses) != [30, 30]:
+            pass
 
 
-def test_callers_who_provoke_errors_everywhere_do_not_shut_out_all(certificates: Path) -> None:
-    async def story() -> None:
-        addresses = [Address("one"), Address("two")]
-        async with calling(certificates, addresses) as channel, asyncio.timeout(PATIENCE_SECONDS):
-            for address in addresses:
-                address.fails = grpc.StatusCode.NOT_FOUND
-            while sorted(await round_of_calls(channel, addresses)) != [0, 60]:
-                pass
-            for _ in range(20):
-                assert sum(await round_of_calls(channel, addresses)) == 60
-
-    asyncio.run(story())
+async def test_callers_who_provoke_errors_everywhere_do_not_shut_out_all(certificates: Path) -> None:
+    addresses = [Address("one"), Address("two")]
+    async with calling(certificates, addresses) as channel, asyncio.timeout(PATIENCE_SECONDS):
+        for address in addresses:
+            address.fails = grpc.StatusCode.NOT_FOUND
+        while sorted(await round_of_calls(channel, addresses)) != [0, 60]:
+            pass
+        for _ in range(20):
+            assert sum(await round_of_calls(channel, addresses)) == 60
 
 
 @pytest.mark.parametrize("idempotent", [True, False])

@@ -56,7 +56,9 @@ HANDLERS = {**unary(answer), "Stream": grpc.unary_stream_rpc_method_handler(stre
 
 
 @pytest.mark.parametrize(("length", "reason"), [(500, ""), (1_000, "METADATA_TOO_LARGE")])
-def test_metadata_over_the_limit_is_refused_and_kept_nowhere(certificates: Path, length: int, reason: str) -> None:
+async def test_metadata_over_the_limit_is_refused_and_kept_nowhere(
+    certificates: Path, length: int, reason: str
+) -> None:
     kept: list[Any] = []
     limiting = CallInterceptor(
         [lambda record: kept.append((bool(record.metadata), record.reason))],
@@ -64,16 +66,13 @@ def test_metadata_over_the_limit_is_refused_and_kept_nowhere(certificates: Path,
         max_metadata_bytes=1_000,
     )
 
-    async def story() -> None:
-        async with echoing(certificates, HANDLERS, [limiting]) as channel:
-            call = channel.unary_unary(UNARY)(b"hello", metadata=[("x-large", "a" * length)])
-            if reason:
-                error = await failure(call)
-                assert (error.code(), read_error_info(error)[0]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
-            else:
-                await call
-
-    asyncio.run(story())
+    async with echoing(certificates, HANDLERS, [limiting]) as channel:
+        call = channel.unary_unary(UNARY)(b"hello", metadata=[("x-large", "a" * length)])
+        if reason:
+            error = await failure(call)
+            assert (error.code(), read_error_info(error)[0]) == (grpc.StatusCode.RESOURCE_EXHAUSTED, reason)
+        else:
+            await call
     assert kept == [(not reason, reason)]
 
 
@@ -91,17 +90,14 @@ def calls(lines: Lines) -> Lines:
         (b"set", "OUT_OF_RANGE", None),
     ],
 )
-def test_a_call_is_logged_once_with_its_status(
+async def test_a_call_is_logged_once_with_its_status(
     certificates: Path, log_lines: Lines, request_: bytes, status: str, reason: str | None
 ) -> None:
-    async def story() -> None:
-        async with echoing(certificates, HANDLERS) as channel:
-            if status == "OK":
-                await channel.unary_unary(UNARY)(request_)
-            else:
-                assert (await failure(channel.unary_unary(UNARY)(request_))).code().name == status
-
-    asyncio.run(story())
+    async with echoing(certificates, HANDLERS) as channel:
+        if status == "OK":
+            await channel.unary_unary(UNARY)(request_)
+        else:
+            assert (await failure(channel.unary_unary(UNARY)(request_))).code().name == status
     (line,) = calls(log_lines)
     assert (line["method"], line["peer"], line["status"]) == (UNARY, "spiffe://sekisho/gateway", status)
     assert line.get("reason") == reason
@@ -112,69 +108,56 @@ def test_a_call_is_logged_once_with_its_status(
 @pytest.mark.parametrize(
     ("request_", "status"), [(b"fine", "OK"), (b"refuse", "FAILED_PRECONDITION"), (b"wait", "CANCELLED")]
 )
-def test_a_stream_is_logged_once_when_it_ends(
+async def test_a_stream_is_logged_once_when_it_ends(
     certificates: Path, log_lines: Lines, request_: bytes, status: str
 ) -> None:
-    async def story() -> None:
-        async with echoing(certificates, HANDLERS) as channel:
-            call = channel.unary_stream(f"/{ECHO}/Stream")(request_)
-            assert await call.read() == request_
-            if status == "CANCELLED":
-                call.cancel()
-            elif status == "OK":
-                assert await call.read() is grpc.aio.EOF
-            else:
-                await failure(call.read())
-
-    asyncio.run(story())
+    async with echoing(certificates, HANDLERS) as channel:
+        call = channel.unary_stream(f"/{ECHO}/Stream")(request_)
+        assert await call.read() == request_
+        if status == "CANCELLED":
+            call.cancel()
+        elif status == "OK":
+            assert await call.read() is grpc.aio.EOF
+        else:
+            await failure(call.read())
     (line,) = calls(log_lines)
     assert line["status"] == status
 
 
-def test_refusals_of_inner_interceptors_are_logged_with_who_was_refused(certificates: Path, log_lines: Lines) -> None:
-    async def story() -> None:
-        table = PeerInterceptor({ECHO: frozenset({"gateway"})}, [ECHO])
-        async with (
-            started(echo_server(server_config(certificates), unary(echo), [table])) as server,
-            calling(server, certificates, "payments") as channel,
-        ):
-            await failure(channel.unary_unary(UNARY)(b""))
-
-    asyncio.run(story())
+async def test_refusals_of_inner_interceptors_are_logged_with_who_was_refused(
+    certificates: Path, log_lines: Lines
+) -> None:
+    table = PeerInterceptor({ECHO: frozenset({"gateway"})})
+    async with (
+        started(echo_server(server_config(certificates), unary(echo), [table])) as server,
+        calling(server, certificates, "payments") as channel,
+    ):
+        await failure(channel.unary_unary(UNARY)(b""))
     (line,) = calls(log_lines)
     assert line["peer"] == "spiffe://sekisho/payments"
     assert (line["status"], line["reason"]) == ("PERMISSION_DENIED", "WORKLOAD_NOT_ALLOWED")
 
 
-def test_a_caller_without_a_certificate_is_logged_by_its_address(certificates: Path, log_lines: Lines) -> None:
-    async def story() -> None:
-        async with (
-            started(echo_server(server_config(certificates, mtls=False), unary(echo))) as server,
-            calling(server, certificates, None) as channel,
-        ):
-            await channel.unary_unary(UNARY)(b"")
-
-    asyncio.run(story())
+async def test_a_caller_without_a_certificate_is_logged_by_its_address(certificates: Path, log_lines: Lines) -> None:
+    async with (
+        started(echo_server(server_config(certificates, mtls=False), unary(echo))) as server,
+        calling(server, certificates, None) as channel,
+    ):
+        await channel.unary_unary(UNARY)(b"")
     (line,) = calls(log_lines)
     assert line["peer"].startswith("ipv4:127.0.0.1:")
 
 
-def test_health_checks_are_not_logged(certificates: Path, log_lines: Lines) -> None:
-    async def story() -> None:
-        async with echoing(certificates, HANDLERS) as channel:
-            await channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
-
-    asyncio.run(story())
+async def test_health_checks_are_not_logged(certificates: Path, log_lines: Lines) -> None:
+    async with echoing(certificates, HANDLERS) as channel:
+        await channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
     assert calls(log_lines) == []
 
 
-def test_one_calls_reason_does_not_stay_for_the_next(certificates: Path, log_lines: Lines) -> None:
-    async def story() -> None:
-        async with echoing(certificates, HANDLERS) as channel:
-            await failure(channel.unary_unary(UNARY)(b"refuse"))
-            await channel.unary_unary(UNARY)(b"fine")
-
-    asyncio.run(story())
+async def test_one_calls_reason_does_not_stay_for_the_next(certificates: Path, log_lines: Lines) -> None:
+    async with echoing(certificates, HANDLERS) as channel:
+        await failure(channel.unary_unary(UNARY)(b"refuse"))
+        await channel.unary_unary(UNARY)(b"fine")
     assert [line.get("reason") for line in calls(log_lines)] == ["TOO_LATE", None]
 
 
@@ -182,44 +165,38 @@ async def current(_: bytes, __: object) -> bytes:
     return dict(request_id.outgoing())[request_id.KEY].encode()
 
 
-def adopted(certificates: Path, *metadata: tuple[str, str]) -> str:
-    async def story() -> bytes:
-        async with echoing(certificates, unary(current)) as channel:
-            answer: bytes = await channel.unary_unary(UNARY)(b"", metadata=metadata)
-            return answer
-
-    return asyncio.run(story()).decode()
+async def adopted(certificates: Path, *metadata: tuple[str, str]) -> str:
+    async with echoing(certificates, unary(current)) as channel:
+        answer: bytes = await channel.unary_unary(UNARY)(b"", metadata=metadata)
+        return answer.decode()
 
 
-def test_the_callers_request_id_is_adopted_and_logged(certificates: Path, log_lines: Lines) -> None:
-    assert adopted(certificates, ("x-request-id", "abc-1")) == "abc-1"
+async def test_the_callers_request_id_is_adopted_and_logged(certificates: Path, log_lines: Lines) -> None:
+    assert await adopted(certificates, ("x-request-id", "abc-1")) == "abc-1"
     assert [line["request_id"] for line in log_lines if line["event"] == "call"] == ["abc-1"]
 
 
 @pytest.mark.parametrize("presented", ["a b", "a" * 65, '{"admin":true}', "a;b", ""])
-def test_a_malformed_request_id_is_replaced(certificates: Path, presented: str) -> None:
-    found = adopted(certificates, ("x-request-id", presented))
+async def test_a_malformed_request_id_is_replaced(certificates: Path, presented: str) -> None:
+    found = await adopted(certificates, ("x-request-id", presented))
     assert found not in ("", presented)
     assert presented == "" or presented not in found
 
 
-def test_a_call_without_a_request_id_gets_a_new_one(certificates: Path) -> None:
-    assert adopted(certificates) != adopted(certificates)
+async def test_a_call_without_a_request_id_gets_a_new_one(certificates: Path) -> None:
+    assert await adopted(certificates) != await adopted(certificates)
 
 
-def test_concurrent_calls_keep_their_request_ids_apart(certificates: Path, log_lines: Lines) -> None:
-    async def story() -> None:
-        barrier = asyncio.Barrier(10)
+async def test_concurrent_calls_keep_their_request_ids_apart(certificates: Path, log_lines: Lines) -> None:
+    barrier = asyncio.Barrier(10)
 
-        async def together(request: bytes, context: object) -> bytes:
-            await barrier.wait()
-            return await current(request, context)
+    async def together(request: bytes, context: object) -> bytes:
+        await barrier.wait()
+        return await current(request, context)
 
-        async with echoing(certificates, unary(together)) as channel:
-            call = channel.unary_unary(UNARY)
-            calls = [call(b"", metadata=[("x-request-id", f"call-{i}")]) for i in range(10)]
-            assert [await one for one in calls] == [f"call-{i}".encode() for i in range(10)]
-
-    asyncio.run(story())
+    async with echoing(certificates, unary(together)) as channel:
+        call = channel.unary_unary(UNARY)
+        calls = [call(b"", metadata=[("x-request-id", f"call-{i}")]) for i in range(10)]
+        assert [await one for one in calls] == [f"call-{i}".encode() for i in range(10)]
     logged = sorted(line["request_id"] for line in log_lines if line["event"] == "call")
     assert logged == sorted(f"call-{i}" for i in range(10))

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import AsyncIterator, Mapping, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,11 @@ def handlers_that_raise(error: BaseException) -> Mapping[str, Any]:
     return unary(answer)
 
 
-def error_of(
+async def error_of(
     certificates: Path, handlers: Mapping[str, Any], metadata: Sequence[tuple[str, str]] = ()
 ) -> grpc.aio.AioRpcError:
-    async def story() -> grpc.aio.AioRpcError:
-        async with echoing(certificates, handlers) as channel:
-            return await failure(channel.unary_unary(UNARY)(b"x", metadata=metadata))
-
-    return asyncio.run(story())
+    async with echoing(certificates, handlers) as channel:
+        return await failure(channel.unary_unary(UNARY)(b"x", metadata=metadata))
 
 
 def status_of(error: grpc.aio.AioRpcError) -> Status:
@@ -40,17 +36,17 @@ def status_of(error: grpc.aio.AioRpcError) -> Status:
 
 
 @pytest.mark.parametrize("code", list(Code))
-def test_a_service_error_becomes_its_status_with_reason_and_metadata(certificates: Path, code: Code) -> None:
+async def test_a_service_error_becomes_its_status_with_reason_and_metadata(certificates: Path, code: Code) -> None:
     kind = type("ThingNotRight", (ServiceError,), {"code": code})
-    error = error_of(certificates, handlers_that_raise(kind("not right: Käse", thing="thg_1")))
+    error = await error_of(certificates, handlers_that_raise(kind("not right: Käse", thing="thg_1")))
     assert error.code().value[0] == code
     assert error.details() == "not right: Käse"
     assert read_error_info(error) == ("THING_NOT_RIGHT", {"thing": "thg_1"})
 
 
-def test_status_and_details_say_the_same_in_the_domain_sekisho(certificates: Path) -> None:
+async def test_status_and_details_say_the_same_in_the_domain_sekisho(certificates: Path) -> None:
     kind = type("Gone", (ServiceError,), {"code": Code.NOT_FOUND})
-    status = status_of(error_of(certificates, handlers_that_raise(kind("gone"))))
+    status = status_of(await error_of(certificates, handlers_that_raise(kind("gone"))))
     info = ErrorInfo()
     assert status.details[0].Unpack(info)
     assert (status.code, status.message, info.domain, len(status.details)) == (5, "gone", "sekisho", 2)
@@ -58,27 +54,27 @@ def test_status_and_details_say_the_same_in_the_domain_sekisho(certificates: Pat
 
 @pytest.mark.parametrize("error", [InvalidRequest({"a": "too long"}), RuntimeError("a fault")])
 @pytest.mark.parametrize("presented", ["the-callers-own-id", ""])
-def test_every_refusal_carries_the_request_id_that_the_log_has(
+async def test_every_refusal_carries_the_request_id_that_the_log_has(
     certificates: Path, log_lines: list[MutableMapping[str, Any]], error: Exception, presented: str
 ) -> None:
     metadata = [("x-request-id", presented)] if presented else []
     refused = RequestInfo()
-    assert status_of(error_of(certificates, handlers_that_raise(error), metadata)).details[1].Unpack(refused)
+    assert status_of(await error_of(certificates, handlers_that_raise(error), metadata)).details[1].Unpack(refused)
     assert [line["request_id"] for line in log_lines if line["event"] == "call"] == [refused.request_id]
     assert refused.request_id
     assert presented in ("", refused.request_id)
 
 
-def test_an_error_that_passes_says_when_to_try_again(certificates: Path) -> None:
+async def test_an_error_that_passes_says_when_to_try_again(certificates: Path) -> None:
     kind = type("TooMuch", (ServiceError,), {"code": Code.RESOURCE_EXHAUSTED, "retry_seconds": 1.2345})
     retry = RetryInfo()
-    details = status_of(error_of(certificates, handlers_that_raise(kind("too much")))).details
+    details = status_of(await error_of(certificates, handlers_that_raise(kind("too much")))).details
     assert [detail.Unpack(retry) for detail in details].count(True) == 1
     assert retry.retry_delay.ToMilliseconds() == 1235
 
 
-def test_an_invalid_request_lists_its_fields_in_bad_request(certificates: Path) -> None:
-    error = error_of(certificates, handlers_that_raise(InvalidRequest({"a.b": "must be set", "c": "too long"})))
+async def test_an_invalid_request_lists_its_fields_in_bad_request(certificates: Path) -> None:
+    error = await error_of(certificates, handlers_that_raise(InvalidRequest({"a.b": "must be set", "c": "too long"})))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert read_error_info(error)[0] == "INVALID_REQUEST"
     bad_request = BadRequest()
@@ -92,10 +88,10 @@ def test_an_invalid_request_lists_its_fields_in_bad_request(certificates: Path) 
 @pytest.mark.parametrize(
     "unknown", [RuntimeError(SECRET), KeyError(SECRET), AssertionError(SECRET), OSError(2, SECRET)]
 )
-def test_an_unknown_exception_becomes_internal_and_its_text_stays_in_the_log(
+async def test_an_unknown_exception_becomes_internal_and_its_text_stays_in_the_log(
     certificates: Path, log_lines: list[MutableMapping[str, Any]], unknown: Exception
 ) -> None:
-    error = error_of(certificates, handlers_that_raise(unknown))
+    error = await error_of(certificates, handlers_that_raise(unknown))
     assert error.code() is grpc.StatusCode.INTERNAL
     assert error.details() == "internal error"
     assert read_error_info(error) == ("INTERNAL", {})
@@ -105,42 +101,36 @@ def test_an_unknown_exception_becomes_internal_and_its_text_stays_in_the_log(
     assert logged["request_id"]
 
 
-def test_a_stream_that_breaks_off_says_why(certificates: Path) -> None:
+async def test_a_stream_that_breaks_off_says_why(certificates: Path) -> None:
     kind = type("BrokenOff", (ServiceError,), {"code": Code.UNAVAILABLE})
 
     async def answer(request: bytes, _: object) -> AsyncIterator[bytes]:
         yield request
         raise kind("broken off")
 
-    async def story() -> None:
-        async with echoing(certificates, {"Stream": grpc.unary_stream_rpc_method_handler(answer)}) as channel:
-            stream = channel.unary_stream(f"/{ECHO}/Stream")(b"x")
-            assert await stream.read() == b"x"
-            error = await failure(stream.read())
-            assert (error.code(), read_error_info(error)[0]) == (grpc.StatusCode.UNAVAILABLE, "BROKEN_OFF")
-
-    asyncio.run(story())
+    async with echoing(certificates, {"Stream": grpc.unary_stream_rpc_method_handler(answer)}) as channel:
+        stream = channel.unary_stream(f"/{ECHO}/Stream")(b"x")
+        assert await stream.read() == b"x"
+        error = await failure(stream.read())
+        assert (error.code(), read_error_info(error)[0]) == (grpc.StatusCode.UNAVAILABLE, "BROKEN_OFF")
 
 
-def test_a_handler_that_ends_the_call_itself_is_left_alone(certificates: Path) -> None:
+async def test_a_handler_that_ends_the_call_itself_is_left_alone(certificates: Path) -> None:
     async def answer(_: bytes, context: Any) -> bytes:
         await context.abort(grpc.StatusCode.DATA_LOSS, "lost", (("trailer", "x"),))
         raise AssertionError
 
-    error = error_of(certificates, unary(answer))
+    error = await error_of(certificates, unary(answer))
     assert (error.code(), error.details()) == (grpc.StatusCode.DATA_LOSS, "lost")
     assert dict(error.trailing_metadata() or ())["trailer"] == "x"
 
 
-def test_a_server_works_on_after_an_error(certificates: Path) -> None:
+async def test_a_server_works_on_after_an_error(certificates: Path) -> None:
     async def answer(request: bytes, context: object) -> bytes:
         if request == b"bad":
             raise RuntimeError
         return await echo(request, context)
 
-    async def story() -> None:
-        async with echoing(certificates, unary(answer)) as channel:
-            await failure(channel.unary_unary(UNARY)(b"bad"))
-            assert await channel.unary_unary(UNARY)(b"good") == b"good"
-
-    asyncio.run(story())
+    async with echoing(certificates, unary(answer)) as channel:
+        await failure(channel.unary_unary(UNARY)(b"bad"))
+        assert await channel.unary_unary(UNARY)(b"good") == b"good"

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import AsyncIterator, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
@@ -51,16 +50,13 @@ async def first(channel: grpc.aio.Channel, sent: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(("make", "behavior"), KINDS)
-def test_bytes_that_are_no_message_are_refused_and_a_message_is_answered(
+async def test_bytes_that_are_no_message_are_refused_and_a_message_is_answered(
     certificates: Path, log_lines: list[MutableMapping[str, Any]], make: Make, behavior: Any
 ) -> None:
-    async def story() -> grpc.aio.AioRpcError:
-        handlers = {"Unary": make(behavior, request_deserializer=StringValue.FromString)}
-        async with echoing(certificates, handlers) as channel:
-            assert await first(channel, GOOD) == b"hello"
-            return await failure(first(channel, TORN))
-
-    error = asyncio.run(story())
+    handlers = {"Unary": make(behavior, request_deserializer=StringValue.FromString)}
+    async with echoing(certificates, handlers) as channel:
+        assert await first(channel, GOOD) == b"hello"
+        error = await failure(first(channel, TORN))
     assert error.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert read_error_info(error)[0] == "INVALID_REQUEST"
     (details,) = [value for key, value in error.trailing_metadata() or () if key == DETAILS_KEY]
@@ -88,10 +84,7 @@ class Refusing:
         return wrap(handler, refuse)
 
 
-def test_who_may_not_call_is_told_that_whatever_the_message(certificates: Path) -> None:
-    async def story() -> grpc.aio.AioRpcError:
-        handlers = {"Unary": grpc.unary_unary_rpc_method_handler(one, request_deserializer=StringValue.FromString)}
-        async with echoing(certificates, handlers, [Refusing()]) as channel:
-            return await failure(channel.unary_unary(UNARY)(TORN))
-
-    assert asyncio.run(story()).code() is grpc.StatusCode.PERMISSION_DENIED
+async def test_who_may_not_call_is_told_that_whatever_the_message(certificates: Path) -> None:
+    handlers = {"Unary": grpc.unary_unary_rpc_method_handler(one, request_deserializer=StringValue.FromString)}
+    async with echoing(certificates, handlers, [Refusing()]) as channel:
+        assert (await failure(channel.unary_unary(UNARY)(TORN))).code() is grpc.StatusCode.PERMISSION_DENIED

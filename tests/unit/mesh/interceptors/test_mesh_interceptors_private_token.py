@@ -54,22 +54,19 @@ def interceptor() -> PrivateTokenInterceptor:
     return PrivateTokenInterceptor(METHODS, PrivateTokenVerifier(fetch, "authserver", "backend", time.time))
 
 
-def call(certificates: Path, method: str, *headers: str) -> bytes | tuple[grpc.StatusCode, str]:
-    async def story() -> bytes | tuple[grpc.StatusCode, str]:
-        metadata = [("authorization", header) for header in headers]
-        async with echoing(certificates, HANDLERS, [interceptor()]) as channel:
-            calling = channel.unary_unary(f"/{ECHO}/{method}")(b"x", metadata=metadata)
-            try:
-                answer: bytes = await calling
-            except grpc.aio.AioRpcError as error:
-                return error.code(), read_error_info(error)[0]
-            return answer
-
-    return asyncio.run(story())
+async def call(certificates: Path, method: str, *headers: str) -> bytes | tuple[grpc.StatusCode, str]:
+    metadata = [("authorization", header) for header in headers]
+    async with echoing(certificates, HANDLERS, [interceptor()]) as channel:
+        calling = channel.unary_unary(f"/{ECHO}/{method}")(b"x", metadata=metadata)
+        try:
+            answer: bytes = await calling
+        except grpc.aio.AioRpcError as error:
+            return error.code(), read_error_info(error)[0]
+        return answer
 
 
-def test_the_handler_learns_whom_the_token_speaks_for(certificates: Path) -> None:
-    assert call(certificates, "Guarded", f"Bearer {token()}") == b"cli_1"
+async def test_the_handler_learns_whom_the_token_speaks_for(certificates: Path) -> None:
+    assert await call(certificates, "Guarded", f"Bearer {token()}") == b"cli_1"
 
 
 @pytest.mark.parametrize(
@@ -91,9 +88,9 @@ def test_the_handler_learns_whom_the_token_speaks_for(certificates: Path) -> Non
         ("Bearer sat_" + "A" * 200,),
     ],
 )
-def test_a_call_without_exactly_one_good_token_is_refused(certificates: Path, headers: tuple[str, ...]) -> None:
+async def test_a_call_without_exactly_one_good_token_is_refused(certificates: Path, headers: tuple[str, ...]) -> None:
     refusal = (grpc.StatusCode.UNAUTHENTICATED, "INVALID_PRIVATE_TOKEN")
-    assert call(certificates, "Guarded", *headers) == refusal
+    assert await call(certificates, "Guarded", *headers) == refusal
 
 
 @pytest.mark.parametrize(
@@ -105,44 +102,40 @@ def test_a_call_without_exactly_one_good_token_is_refused(certificates: Path, he
         (Caller("cli_1", ClientType.PARTNER, "shops", "ptr_1", frozenset({"payments.writ"})), "INSUFFICIENT_SCOPE"),
     ],
 )
-def test_a_caller_that_the_rule_does_not_admit_is_refused(certificates: Path, caller: Caller, reason: str) -> None:
+async def test_a_caller_that_the_rule_does_not_admit_is_refused(
+    certificates: Path, caller: Caller, reason: str
+) -> None:
     refusal = (grpc.StatusCode.PERMISSION_DENIED, reason)
-    assert call(certificates, "Guarded", f"Bearer {token(caller)}") == refusal
+    assert await call(certificates, "Guarded", f"Bearer {token(caller)}") == refusal
 
 
-def test_a_public_method_needs_no_token_and_believes_none(certificates: Path) -> None:
-    assert call(certificates, "Public") == b"nobody"
-    assert call(certificates, "Public", f"Bearer {token()}") == b"nobody"
+async def test_a_public_method_needs_no_token_and_believes_none(certificates: Path) -> None:
+    assert await call(certificates, "Public") == b"nobody"
+    assert await call(certificates, "Public", f"Bearer {token()}") == b"nobody"
 
 
-def test_an_internal_method_needs_no_token(certificates: Path) -> None:
-    assert call(certificates, "Internal") == b"x"
+async def test_an_internal_method_needs_no_token(certificates: Path) -> None:
+    assert await call(certificates, "Internal") == b"x"
 
 
-def test_concurrent_calls_keep_their_callers_apart(certificates: Path) -> None:
-    async def story() -> None:
-        barrier = asyncio.Barrier(10)
+async def test_concurrent_calls_keep_their_callers_apart(certificates: Path) -> None:
+    barrier = asyncio.Barrier(10)
 
-        async def together(request: bytes, context: object) -> bytes:
-            await barrier.wait()
-            return await who(request, context)
+    async def together(request: bytes, context: object) -> bytes:
+        await barrier.wait()
+        return await who(request, context)
 
-        handlers = {"Guarded": grpc.unary_unary_rpc_method_handler(together)}
-        async with echoing(certificates, handlers, [interceptor()]) as channel:
-            call = channel.unary_unary(f"/{ECHO}/Guarded")
-            callers = [Caller(f"cli_{i}", ClientType.PARTNER, "shops", "ptr_1", PARTNER.scopes) for i in range(10)]
-            calls = [call(b"", metadata=[("authorization", f"Bearer {token(caller)}")]) for caller in callers]
-            assert [await one for one in calls] == [caller.client_id.encode() for caller in callers]
-
-    asyncio.run(story())
+    handlers = {"Guarded": grpc.unary_unary_rpc_method_handler(together)}
+    async with echoing(certificates, handlers, [interceptor()]) as channel:
+        call = channel.unary_unary(f"/{ECHO}/Guarded")
+        callers = [Caller(f"cli_{i}", ClientType.PARTNER, "shops", "ptr_1", PARTNER.scopes) for i in range(10)]
+        calls = [call(b"", metadata=[("authorization", f"Bearer {token(caller)}")]) for caller in callers]
+        assert [await one for one in calls] == [caller.client_id.encode() for caller in callers]
 
 
-def test_a_caller_does_not_stay_for_the_next_call(certificates: Path) -> None:
-    async def story() -> None:
-        async with echoing(certificates, HANDLERS, [interceptor()]) as channel:
-            guarded = channel.unary_unary(f"/{ECHO}/Guarded")
-            assert await guarded(b"", metadata=[("authorization", f"Bearer {token()}")]) == b"cli_1"
-            assert (await failure(guarded(b""))).code() is grpc.StatusCode.UNAUTHENTICATED
-            assert await channel.unary_unary(f"/{ECHO}/Public")(b"") == b"nobody"
-
-    asyncio.run(story())
+async def test_a_caller_does_not_stay_for_the_next_call(certificates: Path) -> None:
+    async with echoing(certificates, HANDLERS, [interceptor()]) as channel:
+        guarded = channel.unary_unary(f"/{ECHO}/Guarded")
+        assert await guarded(b"", metadata=[("authorization", f"Bearer {token()}")]) == b"cli_1"
+        assert (await failure(guarded(b""))).code() is grpc.StatusCode.UNAUTHENTICATED
+        assert await channel.unary_unary(f"/{ECHO}/Public")(b"") == b"nobody"

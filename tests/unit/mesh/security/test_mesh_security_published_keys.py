@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -31,46 +30,36 @@ class FixedKeyService(key_service_pb2_grpc.KeyServiceServicer):
 
 @asynccontextmanager
 async def publishing(certificates: Path, jwks: Sequence[dict[str, str]]) -> AsyncIterator[grpc.aio.Channel]:
-    service = Service(
-        "sekisho.auth.v1.KeyService", key_service_pb2_grpc.add_KeyServiceServicer_to_server, FixedKeyService(jwks)
+    server = Server(
+        server_config(certificates), [Service.of(FixedKeyService(jwks))], [], reflection=ReflectionHandler({})
     )
-    server = Server(server_config(certificates), [service], [], reflection=ReflectionHandler({}))
     async with started(server), calling(server, certificates, "payments") as channel:
         yield channel
 
 
-def test_the_published_keys_are_those_of_the_auth_server(certificates: Path) -> None:
-    async def story() -> None:
-        async with publishing(certificates, [key.public_jwk() for key in KEYS]) as channel:
-            found = await PublishedKeys(channel)()
-            assert {kid: key.public_numbers() for kid, key in found.items()} == {
-                key.kid: key.key.public_key().public_numbers() for key in KEYS
-            }
-
-    asyncio.run(story())
+async def test_the_published_keys_are_those_of_the_auth_server(certificates: Path) -> None:
+    async with publishing(certificates, [key.public_jwk() for key in KEYS]) as channel:
+        found = await PublishedKeys(channel)()
+        assert {kid: key.public_numbers() for kid, key in found.items()} == {
+            key.kid: key.key.public_key().public_numbers() for key in KEYS
+        }
 
 
 @pytest.mark.parametrize(
     "jwk", [None, {}, {"kid": "a"}, {"kid": "a", "kty": "RSA"}, {**KEYS[0].public_jwk(), "crv": "P-384"}]
 )
-def test_what_are_no_keys_are_unavailable(certificates: Path, jwk: dict[str, str] | None) -> None:
-    async def story() -> None:
-        async with publishing(certificates, [] if jwk is None else [jwk]) as channel:
-            with pytest.raises(KeysUnavailable) as caught:
-                await PublishedKeys(channel)()
-            assert caught.value.code is Code.UNAVAILABLE
-
-    asyncio.run(story())
+async def test_what_are_no_keys_are_unavailable(certificates: Path, jwk: dict[str, str] | None) -> None:
+    async with publishing(certificates, [] if jwk is None else [jwk]) as channel:
+        with pytest.raises(KeysUnavailable) as caught:
+            await PublishedKeys(channel)()
+        assert caught.value.code is Code.UNAVAILABLE
 
 
-def test_keys_are_unavailable_where_no_auth_server_is(certificates: Path) -> None:
-    async def story() -> None:
-        server = echo_server(server_config(certificates), unary())
-        async with started(server), calling(server, certificates) as channel:
-            with pytest.raises(KeysUnavailable):
-                await PublishedKeys(channel)()
-        async with calling(server, certificates) as channel:
-            with pytest.raises(KeysUnavailable):
-                await PublishedKeys(channel)()
-
-    asyncio.run(story())
+async def test_keys_are_unavailable_where_no_auth_server_is(certificates: Path) -> None:
+    server = echo_server(server_config(certificates), unary())
+    async with started(server), calling(server, certificates) as channel:
+        with pytest.raises(KeysUnavailable):
+            await PublishedKeys(channel)()
+    async with calling(server, certificates) as channel:
+        with pytest.raises(KeysUnavailable):
+            await PublishedKeys(channel)()

@@ -114,7 +114,7 @@ def test_a_word_on_standard_input_does_not_end_a_service(tmp_path: Path) -> None
         service.stdin.write(b"still here\n")
         service.stdin.flush()
         with pytest.raises(subprocess.TimeoutExpired):
-            service.process.wait(1)
+            service.process.wait(0.3)
 
 
 def test_a_service_whose_lifeline_closed_drains_without_work(tmp_path: Path) -> None:
@@ -129,8 +129,6 @@ def test_a_service_whose_lifeline_closed_drains_without_work(tmp_path: Path) -> 
     ("config", "complaint"),
     [
         ("notes: notes\nnotse: x\n", "notse"),
-        ("notes: 5\n", "$.notes"),
-        ("[", "service.yaml"),
         ("notes: notes\nrefuse: true\n", "the port is taken"),
     ],
 )
@@ -161,91 +159,76 @@ async def stop(worker: asyncio.Task[None]) -> None:
         await worker
 
 
-def test_work_is_repeated_when_it_is_woken_also_after_it_failed() -> None:
-    async def story() -> None:
-        wake, done = asyncio.Event(), asyncio.Queue[None]()
+async def test_work_is_repeated_when_it_is_woken_also_after_it_failed() -> None:
+    wake, done = asyncio.Event(), asyncio.Queue[None]()
 
-        async def work() -> None:
-            done.put_nowait(None)
-            raise RuntimeError
+    async def work() -> None:
+        done.put_nowait(None)
+        raise RuntimeError
 
-        worker = asyncio.create_task(forever(work, 3600, wake))
-        await asyncio.wait_for(done.get(), PATIENCE_SECONDS)
-        for _ in range(3):
-            wake.set()
-            await asyncio.wait_for(done.get(), PATIENCE_SECONDS)
-        await stop(worker)
-
-    asyncio.run(story())
-
-
-def test_work_is_repeated_after_a_pause() -> None:
-    async def story() -> None:
-        done = asyncio.Queue[None]()
-
-        async def work() -> None:
-            done.put_nowait(None)
-
-        worker = asyncio.create_task(forever(work, 0.001, asyncio.Event()))
-        for _ in range(3):
-            await asyncio.wait_for(done.get(), PATIENCE_SECONDS)
-        await stop(worker)
-
-    asyncio.run(story())
-
-
-def test_a_wake_up_during_the_work_is_not_lost() -> None:
-    async def story() -> None:
-        wake, done = asyncio.Event(), list[None]()
-        twice = asyncio.Event()
-
-        async def work() -> None:
-            done.append(None)
-            if len(done) == 1:
-                wake.set()
-            else:
-                twice.set()
-
-        worker = asyncio.create_task(forever(work, 3600, wake))
-        await asyncio.wait_for(twice.wait(), PATIENCE_SECONDS)
-        await stop(worker)
-
-    asyncio.run(story())
-
-
-def test_a_worker_that_is_cancelled_in_the_moment_it_is_woken_ends() -> None:
-    async def story() -> None:
-        wake, worked = asyncio.Event(), asyncio.Event()
-
-        async def work() -> None:
-            worked.set()
-
-        worker = asyncio.create_task(forever(work, 3600, wake))
-        await worked.wait()
-        await asyncio.sleep(0.01)  # until the worker waits
+    worker = asyncio.create_task(forever(work, 3600, wake))
+    await asyncio.wait_for(done.get(), PATIENCE_SECONDS)
+    for _ in range(3):
         wake.set()
-        worker.cancel()
-        done, _ = await asyncio.wait([worker], timeout=PATIENCE_SECONDS)
-        worker.cancel()
-        assert done
-
-    asyncio.run(story())
+        await asyncio.wait_for(done.get(), PATIENCE_SECONDS)
+    await stop(worker)
 
 
-def test_work_goes_on_beside_what_is_done_and_ends_with_it() -> None:
-    async def story() -> None:
-        begun, ended = asyncio.Event(), asyncio.Event()
+async def test_work_is_repeated_after_a_pause() -> None:
+    done = asyncio.Queue[None]()
 
-        async def work() -> None:
-            try:
-                begun.set()
-                await asyncio.Event().wait()
-            finally:
-                ended.set()
+    async def work() -> None:
+        done.put_nowait(None)
 
-        async with working(work()):
-            await begun.wait()
-            assert not ended.is_set()
-        assert ended.is_set()
+    worker = asyncio.create_task(forever(work, 0.001, asyncio.Event()))
+    for _ in range(3):
+        await asyncio.wait_for(done.get(), PATIENCE_SECONDS)
+    await stop(worker)
 
-    asyncio.run(story())
+
+async def test_a_wake_up_during_the_work_is_not_lost() -> None:
+    wake, done = asyncio.Event(), list[None]()
+    twice = asyncio.Event()
+
+    async def work() -> None:
+        done.append(None)
+        if len(done) == 1:
+            wake.set()
+        else:
+            twice.set()
+
+    worker = asyncio.create_task(forever(work, 3600, wake))
+    await asyncio.wait_for(twice.wait(), PATIENCE_SECONDS)
+    await stop(worker)
+
+
+async def test_a_worker_that_is_cancelled_in_the_moment_it_is_woken_ends() -> None:
+    wake, worked = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        worked.set()
+
+    worker = asyncio.create_task(forever(work, 3600, wake))
+    await worked.wait()
+    await asyncio.sleep(0.01)  # until the worker waits
+    wake.set()
+    worker.cancel()
+    done, _ = await asyncio.wait([worker], timeout=PATIENCE_SECONDS)
+    worker.cancel()
+    assert done
+
+
+async def test_work_goes_on_beside_what_is_done_and_ends_with_it() -> None:
+    begun, ended = asyncio.Event(), asyncio.Event()
+
+    async def work() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async with working(work()):
+        await begun.wait()
+        assert not ended.is_set()
+    assert ended.is_set()

@@ -68,7 +68,7 @@ def contracts(tmp_path_factory: pytest.TempPathFactory) -> PrunedContracts:
     sources = {"common": COMMON, "publicly": PUBLICLY, "options": OPTIONS, "service": SERVICE}
     for name, text in sources.items():
         (folder / f"{name}.proto").write_text(text)
-    root = Path(__file__).parents[3] / "protos"
+    root = Path(__file__).parents[4] / "protos"
     well_known = Path(protoc.__file__).parent / "_proto"
     out = folder / "set.binpb"
     arguments = ["", f"-I{folder}", f"-I{root}", f"-I{well_known}", "--include_imports", "--include_source_info"]

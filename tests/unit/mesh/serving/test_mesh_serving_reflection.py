@@ -1,4 +1,3 @@
-import asyncio
 from pathlib import Path
 
 import grpc
@@ -26,23 +25,20 @@ def alien(service: str, field: str) -> FileDescriptorSet:
     return FileDescriptorSet(file=[common, both])
 
 
-def ask(certificates: Path, method: str, **request: object) -> Response:
-    async def story() -> Response:
-        declared = {REFLECTED: own_contracts(), "a.v1.A": alien("A", "left"), "a.v1.B": alien("B", "right")}
-        server = echo_server(server_config(certificates), unary(), reflected=declared)
-        async with started(server), calling(server, certificates) as channel:
-            call = channel.stream_stream(
-                method,
-                request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
-                response_deserializer=Response.FromString,
-            )
-            (response,) = [
-                response
-                async for response in call(iter([reflection_pb2.ServerReflectionRequest(**request)]))  # type: ignore[arg-type]
-            ]
-            return response
-
-    return asyncio.run(story())
+async def ask(certificates: Path, method: str, **request: object) -> Response:
+    declared = {REFLECTED: own_contracts(), "a.v1.A": alien("A", "left"), "a.v1.B": alien("B", "right")}
+    server = echo_server(server_config(certificates), unary(), reflected=declared)
+    async with started(server), calling(server, certificates) as channel:
+        call = channel.stream_stream(
+            method,
+            request_serializer=reflection_pb2.ServerReflectionRequest.SerializeToString,
+            response_deserializer=Response.FromString,
+        )
+        (response,) = [
+            response
+            async for response in call(iter([reflection_pb2.ServerReflectionRequest(**request)]))  # type: ignore[arg-type]
+        ]
+        return response
 
 
 def files(response: Response) -> list[str]:
@@ -55,41 +51,45 @@ def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def test_exactly_the_reflected_services_are_listed(certificates: Path, method: str) -> None:
-    listed = [service.name for service in ask(certificates, method, list_services="").list_services_response.service]
+async def test_exactly_the_reflected_services_are_listed(certificates: Path, method: str) -> None:
+    listed = [
+        service.name for service in (await ask(certificates, method, list_services="")).list_services_response.service
+    ]
     assert sorted(listed) == sorted([REFLECTED, "a.v1.A", "a.v1.B", HEALTH_SERVICE, *REFLECTION_SERVICES])
 
 
 @pytest.mark.parametrize("symbol", [REFLECTED, "sekisho.auth.v1.IssueTokenRequest", "sekisho.access.v1.Rule"])
-def test_a_reflected_service_is_described_with_all_that_it_needs(certificates: Path, method: str, symbol: str) -> None:
-    assert files(ask(certificates, method, file_containing_symbol=symbol))
+async def test_a_reflected_service_is_described_with_all_that_it_needs(
+    certificates: Path, method: str, symbol: str
+) -> None:
+    assert files(await ask(certificates, method, file_containing_symbol=symbol))
 
 
-def test_a_method_is_described(certificates: Path, method: str) -> None:
-    assert files(ask(certificates, method, file_containing_symbol=f"{REFLECTED}.IssueToken"))
+async def test_a_method_is_described(certificates: Path, method: str) -> None:
+    assert files(await ask(certificates, method, file_containing_symbol=f"{REFLECTED}.IssueToken"))
 
 
 @pytest.mark.parametrize(("service", "field"), [("A", b"left"), ("B", b"right")])
-def test_a_service_is_described_as_its_own_contracts_do(
+async def test_a_service_is_described_as_its_own_contracts_do(
     certificates: Path, method: str, service: str, field: bytes
 ) -> None:
     for symbol in (f"a.v1.{service}", f"a.v1.{service}.Of{service}"):
-        response = ask(certificates, method, file_containing_symbol=symbol)
+        response = await ask(certificates, method, file_containing_symbol=symbol)
         assert files(response) == ["both.proto", "common.proto"]
         assert field in response.file_descriptor_response.file_descriptor_proto[1]
 
 
-def test_the_details_that_errors_carry_are_described(certificates: Path, method: str) -> None:
-    assert files(ask(certificates, method, file_containing_symbol="google.rpc.ErrorInfo"))
+async def test_the_details_that_errors_carry_are_described(certificates: Path, method: str) -> None:
+    assert files(await ask(certificates, method, file_containing_symbol="google.rpc.ErrorInfo"))
 
 
-def test_health_is_described(certificates: Path, method: str) -> None:
-    assert files(ask(certificates, method, file_containing_symbol=HEALTH_SERVICE))
+async def test_health_is_described(certificates: Path, method: str) -> None:
+    assert files(await ask(certificates, method, file_containing_symbol=HEALTH_SERVICE))
 
 
 @pytest.mark.parametrize("service", REFLECTION_SERVICES)
-def test_reflection_itself_is_described(certificates: Path, method: str, service: str) -> None:
-    assert files(ask(certificates, method, file_containing_symbol=service))
+async def test_reflection_itself_is_described(certificates: Path, method: str, service: str) -> None:
+    assert files(await ask(certificates, method, file_containing_symbol=service))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_reflection_itself_is_described(certificates: Path, method: str, service
         {"all_extension_numbers_of_type": "sekisho.auth.v1.ExchangeTokenRequest"},
     ],
 )
-def test_what_is_not_reflected_is_not_revealed(certificates: Path, method: str, request_: dict[str, str]) -> None:
-    response = ask(certificates, method, **request_)
+async def test_what_is_not_reflected_is_not_revealed(certificates: Path, method: str, request_: dict[str, str]) -> None:
+    response = await ask(certificates, method, **request_)
     assert response.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
     assert files(response) == []

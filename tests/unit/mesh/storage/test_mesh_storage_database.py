@@ -37,19 +37,19 @@ def count(connection: Connection) -> int:
     return value
 
 
-def test_a_unit_of_work_commits_when_it_returns(counters: Database) -> None:
-    assert asyncio.run(counters.run(add_one)) == 1
-    assert asyncio.run(counters.read(count)) == 1
+async def test_a_unit_of_work_commits_when_it_returns(counters: Database) -> None:
+    assert await counters.run(add_one) == 1
+    assert await counters.read(count) == 1
 
 
-def test_a_unit_of_work_rolls_back_when_it_raises_and_the_exception_comes_through(counters: Database) -> None:
+async def test_a_unit_of_work_rolls_back_when_it_raises_and_the_exception_comes_through(counters: Database) -> None:
     def work(connection: Connection) -> None:
         add_one(connection)
         raise KeyError("reason")
 
     with pytest.raises(KeyError, match="reason"):
-        asyncio.run(counters.run(work))
-    assert asyncio.run(counters.read(count)) == 0
+        await counters.run(work)
+    assert await counters.read(count) == 0
 
 
 def test_tables_made_in_a_unit_that_raises_are_gone(counters: Database) -> None:
@@ -82,15 +82,12 @@ def test_a_savepoint_rolls_back_alone_and_its_rows_do_not_survive_the_outer_roll
     assert counters.read_here(count) == 1
 
 
-def test_concurrent_writers_lose_no_update(counters: Database) -> None:
-    async def write() -> list[int]:
-        return await asyncio.gather(*(counters.run(add_one) for _ in range(50)))
-
-    assert asyncio.run(write()) == list(range(1, 51))
+async def test_concurrent_writers_lose_no_update(counters: Database) -> None:
+    assert await asyncio.gather(*(counters.run(add_one) for _ in range(50))) == list(range(1, 51))
     assert counters.read_here(count) == 50
 
 
-def test_a_reader_does_not_wait_for_a_writer_and_sees_the_last_commit(counters: Database) -> None:
+async def test_a_reader_does_not_wait_for_a_writer_and_sees_the_last_commit(counters: Database) -> None:
     written, read = threading.Event(), threading.Event()
 
     def write(connection: Connection) -> bool:
@@ -98,18 +95,15 @@ def test_a_reader_does_not_wait_for_a_writer_and_sees_the_last_commit(counters: 
         written.set()
         return read.wait(PATIENCE_SECONDS)
 
-    async def both() -> tuple[int, bool]:
-        writing = asyncio.create_task(counters.run(write))
-        await asyncio.to_thread(written.wait, PATIENCE_SECONDS)
-        seen = await counters.read(count)
-        read.set()
-        return seen, await writing
-
-    assert asyncio.run(both()) == (0, True)
+    writing = asyncio.create_task(counters.run(write))
+    await asyncio.to_thread(written.wait, PATIENCE_SECONDS)
+    seen = await counters.read(count)
+    read.set()
+    assert (seen, await writing) == (0, True)
     assert counters.read_here(count) == 1
 
 
-def test_a_reader_sees_one_state_while_writers_go_on(counters: Database) -> None:
+async def test_a_reader_sees_one_state_while_writers_go_on(counters: Database) -> None:
     started, written = threading.Event(), threading.Event()
 
     def read_twice(connection: Connection) -> tuple[int, bool, int]:
@@ -118,14 +112,11 @@ def test_a_reader_sees_one_state_while_writers_go_on(counters: Database) -> None
         in_time = written.wait(PATIENCE_SECONDS)
         return before, in_time, count(connection)
 
-    async def both() -> tuple[int, bool, int]:
-        reading = asyncio.create_task(counters.read(read_twice))
-        await asyncio.to_thread(started.wait, PATIENCE_SECONDS)
-        await counters.run(add_one)
-        written.set()
-        return await reading
-
-    assert asyncio.run(both()) == (0, True, 0)
+    reading = asyncio.create_task(counters.read(read_twice))
+    await asyncio.to_thread(started.wait, PATIENCE_SECONDS)
+    await counters.run(add_one)
+    written.set()
+    assert await reading == (0, True, 0)
     assert counters.read_here(count) == 1
 
 
@@ -168,10 +159,10 @@ def test_a_database_locked_by_another_process_is_unavailable_and_works_again_aft
         database.run_here(lambda connection: connection.execute(text("INSERT INTO t VALUES (1)")))
 
 
-def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
+async def test_a_database_that_cannot_be_opened_is_unavailable(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'no such folder' / 'test.db'}")
     with contextlib.closing(database), pytest.raises(DatabaseUnavailable):
-        asyncio.run(database.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one()))
+        await database.read(lambda connection: connection.execute(text("SELECT 1")).scalar_one())
 
 
 def test_a_file_that_is_no_database_is_unavailable(tmp_path: Path) -> None:
@@ -196,7 +187,7 @@ def test_a_url_with_another_driver_is_refused(url: str) -> None:
         Database(url)
 
 
-def test_closing_lets_the_unit_under_way_end(tmp_path: Path) -> None:
+async def test_closing_lets_the_unit_under_way_end(tmp_path: Path) -> None:
     database = Database(f"sqlite:///{tmp_path / 'test.db'}")
     begun, go_on = threading.Event(), threading.Event()
 
@@ -206,14 +197,11 @@ def test_closing_lets_the_unit_under_way_end(tmp_path: Path) -> None:
         connection.execute(text("CREATE TABLE t (id INTEGER)"))
         return "done"
 
-    async def close_meanwhile() -> str:
-        working = asyncio.create_task(database.run(work))
-        await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
-        closing = asyncio.create_task(asyncio.to_thread(database.close))
-        go_on.set()
-        await closing
-        return await working
-
-    assert asyncio.run(close_meanwhile()) == "done"
+    working = asyncio.create_task(database.run(work))
+    await asyncio.to_thread(begun.wait, PATIENCE_SECONDS)
+    closing = asyncio.create_task(asyncio.to_thread(database.close))
+    go_on.set()
+    await closing
+    assert await working == "done"
     with contextlib.closing(sqlite3.connect(tmp_path / "test.db")) as connection:
         assert connection.execute("SELECT name FROM sqlite_master").fetchall() == [("t",)]

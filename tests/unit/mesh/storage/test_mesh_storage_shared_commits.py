@@ -14,6 +14,7 @@ from sqlalchemy import Connection, event, text
 
 from mesh.storage.database import Database
 from mesh.storage.shared_commits import SharedCommits
+from tests.loop_thread import LoopThread
 
 PATIENCE_SECONDS = 60
 T = TypeVar("T")
@@ -30,9 +31,8 @@ class Writer:
         self.commits = 0
         event.listen(self.database.engine, "commit", self._count)
         self.shared = SharedCommits(self.database.engine)
-        self.loop = asyncio.new_event_loop()
-        self._loop_thread = threading.Thread(target=self.loop.run_forever)
-        self._loop_thread.start()
+        self._loop_thread = LoopThread()
+        self.loop = self._loop_thread.loop
 
     def _count(self, _: Connection) -> None:
         self.commits += 1
@@ -40,9 +40,7 @@ class Writer:
     def close(self) -> None:
         self.shared.close()
         self.database.close()
-        self.loop.call_soon_threadsafe(self.loop.stop)
-        self._loop_thread.join()
-        self.loop.close()
+        self._loop_thread.close()
 
     def in_loop(self, call: Callable[[], T]) -> T:
         """Call something in the event loop."""
@@ -50,7 +48,7 @@ class Writer:
         async def do() -> T:
             return call()
 
-        return asyncio.run_coroutine_threadsafe(do(), self.loop).result(PATIENCE_SECONDS)
+        return self._loop_thread.run(do())
 
     def submit(self, work: Work) -> Future[Any]:
         """Submit a unit; its future can be waited for outside the event loop."""

@@ -90,45 +90,37 @@ class Counted(io.BytesIO):
         return super().write(line)
 
 
-def test_lines_that_inform_are_written_some_at_a_time_and_all_of_them() -> None:
+async def test_lines_that_inform_are_written_some_at_a_time_and_all_of_them() -> None:
     file = Counted()
-
-    async def story() -> None:
-        lines = Lines(file)
-        for number in range(100):
-            lines.info(b"%d" % number)
-        assert file.getvalue() == b""
-        async with asyncio.timeout(10):
-            await file.written.wait()
-        lines.info(b"100")
-        lines.flush()
-
-    asyncio.run(story())
+    lines = Lines(file)
+    for number in range(100):
+        lines.info(b"%d" % number)
+    assert file.getvalue() == b""
+    async with asyncio.timeout(10):
+        await file.written.wait()
+    lines.info(b"100")
+    lines.flush()
     assert file.getvalue() == b"".join(b"%d\n" % number for number in range(101))
     assert file.writes == 2
 
 
-def test_a_line_that_warns_is_written_at_once_and_in_its_order() -> None:
+async def test_a_line_that_warns_is_written_at_once_and_in_its_order() -> None:
     file = Counted()
-
-    async def story() -> None:
-        lines = Lines(file)
-        lines.info(b"first")
-        lines.warning(b"second")
-        assert file.getvalue() == b"first\nsecond\n"
-
-    asyncio.run(story())
+    lines = Lines(file)
+    lines.info(b"first")
+    lines.warning(b"second")
+    assert file.getvalue() == b"first\nsecond\n"
 
 
 def test_as_many_lines_wait_as_memory_is_meant_for_them_and_none_where_no_loop_runs() -> None:
     file = Counted()
 
-    async def story(lines: Lines) -> None:
+    async def write_many(lines: Lines) -> None:
         for _ in range(1100):
             lines.info(b"x")
         assert file.getvalue().count(b"x") == 1000
 
     lines = Lines(file)
-    asyncio.run(story(lines))
+    asyncio.run(write_many(lines))  # the loop ends with it
     lines.info(b"y")
     assert file.getvalue().endswith(b"x\ny\n")

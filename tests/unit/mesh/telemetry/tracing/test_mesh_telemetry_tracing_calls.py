@@ -83,40 +83,34 @@ async def traced(
             yield channel
 
 
-def collected(certificates: Path, use: Callable[[grpc.aio.Channel], Any]) -> Collector:
-    async def story() -> Collector:
-        async with collecting() as collector:
-            async with traced(certificates, collector.endpoint) as channel:
-                await use(channel)
-            return collector
-
-    return asyncio.run(story())
+async def collected(certificates: Path, use: Callable[[grpc.aio.Channel], Any]) -> Collector:
+    async with collecting() as collector:
+        async with traced(certificates, collector.endpoint) as channel:
+            await use(channel)
+        return collector
 
 
-def passed_on(
+async def passed_on(
     certificates: Path, sent: list[tuple[str, str]], *, trusting: bool = True, ratio: float = 1.0
 ) -> tuple[Collector, dict[str, str]]:
     """Call a server that traces, which calls one that does not; return what the latter was sent of the trace."""
 
-    async def story() -> tuple[Collector, dict[str, str]]:
-        async with collecting() as collector:
-            async with AsyncExitStack() as stack:
-                last = await stack.enter_async_context(started(echo_server(server_config(certificates), unary(tell))))
-                channel = await stack.enter_async_context(calling(last, certificates))
-                config = TracingConfig(endpoint=collector.endpoint, sample_ratio=ratio)
-                traces = await stack.enter_async_context(tracing(config, "test"))
-                ask = traces.channel(channel).unary_unary(UNARY)
+    async with collecting() as collector:
+        async with AsyncExitStack() as stack:
+            last = await stack.enter_async_context(started(echo_server(server_config(certificates), unary(tell))))
+            channel = await stack.enter_async_context(calling(last, certificates))
+            config = TracingConfig(endpoint=collector.endpoint, sample_ratio=ratio)
+            traces = await stack.enter_async_context(tracing(config, "test"))
+            ask = traces.channel(channel).unary_unary(UNARY)
 
-                async def pass_on(request: bytes, _: object) -> bytes:
-                    told: bytes = await ask(request)
-                    return told
+            async def pass_on(request: bytes, _: object) -> bytes:
+                told: bytes = await ask(request)
+                return told
 
-                server = traced(certificates, collector.endpoint, ratio, unary(pass_on), trusting=trusting)
-                first = await stack.enter_async_context(server)
-                told = await first.unary_unary(UNARY)(b"", metadata=sent)
-            return collector, json.loads(told)
-
-    return asyncio.run(story())
+            server = traced(certificates, collector.endpoint, ratio, unary(pass_on), trusting=trusting)
+            first = await stack.enter_async_context(server)
+            told = await first.unary_unary(UNARY)(b"", metadata=sent)
+        return collector, json.loads(told)
 
 
 def the_only(collector: Collector) -> Collected:
@@ -128,14 +122,14 @@ def the_only(collector: Collector) -> Collected:
     ("request_", "code", "reason", "fault"),
     [(b"fine", 0, None, False), (b"refuse", 9, "TOO_LATE", False), (b"break", 13, "INTERNAL", True)],
 )
-def test_a_call_is_a_span_and_its_log_line_names_the_trace(
+async def test_a_call_is_a_span_and_its_log_line_names_the_trace(
     certificates: Path, log_lines: Lines, request_: bytes, code: int, reason: str | None, *, fault: bool
 ) -> None:
     async def use(channel: grpc.aio.Channel) -> None:
         call = channel.unary_unary(UNARY)(request_, metadata=[("x-request-id", "r-1"), SAMPLED])
         await (failure(call) if code else call)
 
-    collector = collected(certificates, use)
+    collector = await collected(certificates, use)
     span = the_only(collector)
     assert (span.name, span.kind, span.trace_id, span.span.parent_span_id.hex()) == (UNARY[1:], "SERVER", TRACE, SPAN)
     assert span.attributes == {
@@ -152,7 +146,7 @@ def test_a_call_is_a_span_and_its_log_line_names_the_trace(
     assert [line["trace_id"] for line in log_lines if line["event"] == "call"] == [TRACE]
 
 
-def test_a_span_of_a_stream_lasts_as_long_as_the_stream(certificates: Path) -> None:
+async def test_a_span_of_a_stream_lasts_as_long_as_the_stream(certificates: Path) -> None:
     async def use(channel: grpc.aio.Channel) -> None:
         call = channel.unary_stream(STREAM)(b"wait")
         assert await call.read() == b"wait"
@@ -160,16 +154,16 @@ def test_a_span_of_a_stream_lasts_as_long_as_the_stream(certificates: Path) -> N
         call.cancel()
 
     began: list[int] = []
-    span = the_only(collected(certificates, use))
+    span = the_only(await collected(certificates, use))
     assert span.span.end_time_unix_nano > began[0]
     assert span.attributes["rpc.grpc.status_code"] == 1
 
 
-def test_health_is_not_traced(certificates: Path) -> None:
+async def test_health_is_not_traced(certificates: Path) -> None:
     async def use(channel: grpc.aio.Channel) -> None:
         await channel.unary_unary("/grpc.health.v1.Health/Check")(b"")
 
-    assert collected(certificates, use).spans == []
+    assert (await collected(certificates, use)).spans == []
 
 
 @pytest.mark.parametrize(
@@ -183,10 +177,10 @@ def test_health_is_not_traced(certificates: Path) -> None:
         ([("traceparent", f"00-{'0' * 31}1-{SPAN}-01")], False, 0.0001, False),  # an id that many samplers would take
     ],
 )
-def test_whether_a_call_is_recorded_is_said_by_the_share_and_by_no_stranger(
+async def test_whether_a_call_is_recorded_is_said_by_the_share_and_by_no_stranger(
     certificates: Path, log_lines: Lines, parent: Any, ratio: float, *, trusting: bool, recorded: bool
 ) -> None:
-    collector, said = passed_on(certificates, parent, trusting=trusting, ratio=ratio)
+    collector, said = await passed_on(certificates, parent, trusting=trusting, ratio=ratio)
     assert [span.kind for span in collector.spans].count("SERVER") == recorded
     # The next service hears of it either way, and so does not draw again.
     _, trace_id, _, flags = said["traceparent"].split("-")
@@ -196,46 +190,46 @@ def test_whether_a_call_is_recorded_is_said_by_the_share_and_by_no_stranger(
 
 
 @pytest.mark.parametrize(("trusting", "state"), [(True, "a=1"), (False, None)])
-def test_of_what_strangers_say_only_the_trace_goes_on(certificates: Path, state: str | None, *, trusting: bool) -> None:
+async def test_of_what_strangers_say_only_the_trace_goes_on(
+    certificates: Path, state: str | None, *, trusting: bool
+) -> None:
     sent = [SAMPLED, ("tracestate", "a=1"), ("baggage", "b=2")]
-    collector, said = passed_on(certificates, sent, trusting=trusting)
+    collector, said = await passed_on(certificates, sent, trusting=trusting)
     (hop,) = (span for span in collector.spans if span.kind == "CLIENT")
     assert said.pop("traceparent") == f"00-{TRACE}-{hop.span.span_id.hex()}-01"
     assert said == ({"tracestate": state} if state else {})
 
 
-def test_headers_that_are_malformed_or_too_long_begin_a_new_trace(certificates: Path, log_lines: Lines) -> None:
+async def test_headers_that_are_malformed_or_too_long_begin_a_new_trace(certificates: Path, log_lines: Lines) -> None:
     bad = [f"00-{'0' * 32}-{SPAN}-01", "00-1-2-01", "x" * 5_000, SAMPLED[1].upper(), f"ff{SAMPLED[1][2:]}"]
 
     async def use(channel: grpc.aio.Channel) -> None:
         for value in bad:
             await channel.unary_unary(UNARY)(b"", metadata=[("traceparent", value), ("tracestate", "x" * 5_000)])
 
-    collector = collected(certificates, use)
+    collector = await collected(certificates, use)
     assert len({span.trace_id for span in collector.spans} - {TRACE}) == len(bad)
     assert {span.span.parent_span_id for span in collector.spans} == {b""}
     assert {line["event"] for line in log_lines} == {"call"}  # nobody can fill the log by them
 
 
-def test_units_of_work_on_the_database_are_spans_in_the_call(certificates: Path, tmp_path: Path) -> None:
-    async def story() -> Collector:
-        async with collecting() as collector:
-            async with tracing(TracingConfig(endpoint=collector.endpoint, sample_ratio=1.0), "test") as traces:
-                database = Database(f"sqlite:///{tmp_path}/traced.db", traces.around_units())
-                await database.read(use)  # in no call
+async def test_units_of_work_on_the_database_are_spans_in_the_call(certificates: Path, tmp_path: Path) -> None:
+    async with (
+        collecting() as collector,
+        tracing(TracingConfig(endpoint=collector.endpoint, sample_ratio=1.0), "test") as traces,
+    ):
+        database = Database(f"sqlite:///{tmp_path}/traced.db", traces.around_units())
+        await database.read(use)  # in no call
 
-                async def work(request: bytes, _: object) -> bytes:
-                    await asyncio.gather(*(database.run(use) for _ in range(3)), database.read(use))
-                    with pytest.raises(ValueError, match="secret"):
-                        await database.run(refuse)
-                    return request
+        async def work(request: bytes, _: object) -> bytes:
+            await asyncio.gather(*(database.run(use) for _ in range(3)), database.read(use))
+            with pytest.raises(ValueError, match="secret"):
+                await database.run(refuse)
+            return request
 
-                async with traced(certificates, collector.endpoint, handlers=unary(work)) as channel:
-                    await channel.unary_unary(UNARY)(b"")
-                database.close()
-            return collector
-
-    collector = asyncio.run(story())
+        async with traced(certificates, collector.endpoint, handlers=unary(work)) as channel:
+            await channel.unary_unary(UNARY)(b"")
+        database.close()
     (call,) = (span for span in collector.spans if span.kind == "SERVER")
     units = collector.children(call)
     assert len(units) == len(collector.spans) - 1 == 5

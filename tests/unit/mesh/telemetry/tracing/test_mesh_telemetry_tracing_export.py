@@ -15,26 +15,21 @@ from tests.collector import collecting
 from tests.unit.mesh.echo_servers import server_config
 
 
-async def record(config: TracingConfig) -> None:
-    async with exporting(config, "test") as tracer:
+async def record(config: TracingConfig, end_seconds: float = 2.0) -> None:
+    async with exporting(config, "test", end_seconds=end_seconds) as tracer:
         tracer.start_span("one").end()
 
 
 @pytest.mark.parametrize("workload", ["gateway", None])
-def test_a_collector_may_ask_for_tls_and_a_certificate(certificates: Path, workload: str | None) -> None:
-    async def story() -> int:
-        public = {
-            name: certificates / f"public{end}.pem" for name, end in (("certificate", ""), ("private_key", "-key"))
-        }
-        credentials = server_credentials(msgspec.structs.replace(server_config(certificates), **public))
-        own = {"certificate": certificates / f"{workload}.pem", "private_key": certificates / f"{workload}-key.pem"}
-        async with collecting(credentials) as collector:
-            shown = own if workload else {}
-            endpoint, ca = collector.endpoint, certificates / "company.pem"
-            await record(TracingConfig(endpoint=endpoint, sample_ratio=1.0, ca=ca, **shown))
-            return len(collector.spans)
-
-    assert asyncio.run(story()) == (1 if workload else 0)
+async def test_a_collector_may_ask_for_tls_and_a_certificate(certificates: Path, workload: str | None) -> None:
+    public = {name: certificates / f"public{end}.pem" for name, end in (("certificate", ""), ("private_key", "-key"))}
+    credentials = server_credentials(msgspec.structs.replace(server_config(certificates), **public))
+    own = {"certificate": certificates / f"{workload}.pem", "private_key": certificates / f"{workload}-key.pem"}
+    async with collecting(credentials) as collector:
+        shown = own if workload else {}
+        endpoint, ca = collector.endpoint, certificates / "company.pem"
+        await record(TracingConfig(endpoint=endpoint, sample_ratio=1.0, ca=ca, **shown), 2.0 if workload else 0.5)
+        assert len(collector.spans) == (1 if workload else 0)
 
 
 @pytest.mark.parametrize(
@@ -46,12 +41,12 @@ def test_a_collector_may_ask_for_tls_and_a_certificate(certificates: Path, workl
         ("https", {"ca": "company.pem", "certificate": "gateway.pem"}),
     ],
 )
-def test_tls_that_is_half_configured_is_refused_at_the_start(
+async def test_tls_that_is_half_configured_is_refused_at_the_start(
     certificates: Path, scheme: str, files: dict[str, str]
 ) -> None:
     paths: dict[str, Any] = {name: certificates / file for name, file in files.items()}
     with pytest.raises(ConfigError):
-        asyncio.run(record(TracingConfig(endpoint=f"{scheme}://127.0.0.1:1", **paths)))
+        await record(TracingConfig(endpoint=f"{scheme}://127.0.0.1:1", **paths))
 
 
 @asynccontextmanager
@@ -87,21 +82,17 @@ async def served(greet: Callable[[asyncio.StreamWriter], None]) -> AsyncIterator
 
 
 @pytest.mark.parametrize("collector", [nobody, mute, garbage])
-def test_a_collector_that_is_broken_holds_up_neither_who_records_nor_the_end(
+async def test_a_collector_that_is_broken_holds_up_neither_who_records_nor_the_end(
     log_lines: list[MutableMapping[str, Any]], collector: Callable[[], AbstractAsyncContextManager[int]]
 ) -> None:
-    async def story() -> tuple[float, float]:
-        async with collector() as port:
-            began = time.monotonic()
-            async with exporting(
-                TracingConfig(endpoint=f"http://127.0.0.1:{port}", sample_ratio=1.0), "test"
-            ) as tracer:
-                for _ in range(4_000):  # more than may wait
-                    tracer.start_span("one").end()
-                recorded = time.monotonic()
-            return recorded - began, time.monotonic() - recorded
-
-    recording, ending = asyncio.run(story())
+    async with collector() as port:
+        config = TracingConfig(endpoint=f"http://127.0.0.1:{port}", sample_ratio=1.0)
+        began = time.monotonic()
+        async with exporting(config, "test", end_seconds=0.5) as tracer:
+            for _ in range(4_000):  # more than may wait
+                tracer.start_span("one").end()
+            recorded = time.monotonic()
+        recording, ending = recorded - began, time.monotonic() - recorded
     assert recording < 4.5  # less than the first attempt to export, so nobody waited for that
     assert ending < 15
     assert sum(line["event"] == "traces are not exported" for line in log_lines) == 1
