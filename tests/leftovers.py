@@ -67,8 +67,7 @@ def nothing_left_behind() -> Iterator[None]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) -> None:
     """Have each test that is a coroutine be looked after by `no_task_left_behind`, which not all tests can use."""
-    test = obj.hypothesis.inner_test if hasattr(obj, "hypothesis") else obj
-    if inspect.iscoroutinefunction(test) and collector.istestfunction(obj, name):
+    if inspect.iscoroutinefunction(obj) and collector.istestfunction(obj, name):
         pytest.mark.usefixtures("no_task_left_behind")(obj)
 
 
