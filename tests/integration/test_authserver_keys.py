@@ -180,9 +180,7 @@ async def test_a_sealing_key_that_someone_else_has_is_replaced_and_dead_everywhe
         watch = replicas[1].revocations.WatchRevocations(revocation_pb.WatchRevocationsRequest())
         await watch.read()
         now_ms = to_ms(time.time())
-        new = await database.run(
-            lambda connection: rotate_key(connection, keeper, Use.SEALING, now_ms, at_once=True)
-        )
+        new = await database.run(lambda connection: rotate_key(connection, keeper, Use.SEALING, now_ms, at_once=True))
         while time.time() * 1000 < new.times.activate_time + 200:  # nobody's good token is refused meanwhile
             for one, other in itertools.permutations(replicas):
                 assert await other.takes(await one.token(operator))

@@ -105,7 +105,7 @@ async def soon(condition: Callable[[], Awaitable[bool]]) -> None:
             pass
 
 
-def test_a_restored_database_brings_no_revoked_token_back_to_life(home: Home) -> None:
+async def test_a_restored_database_brings_no_revoked_token_back_to_life(home: Home) -> None:
     async def story() -> None:
         async with auth_server(home) as newer:
             token = await newer.token()
@@ -125,7 +125,7 @@ def test_a_restored_database_brings_no_revoked_token_back_to_life(home: Home) ->
                     await soon(is_refused)
                     assert await server.is_good(await server.token())
 
-    asyncio.run(story())
+    await story()
 
 
 async def test_what_is_lost_is_told_and_is_no_finding_any_more_once_the_restore_is_declared(home: Home) -> None:

@@ -1,6 +1,5 @@
 """How a Master Client manages its clients, and clients their tokens, over the wire."""
 
-import asyncio
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ from mesh.storage.database import Database
 from sekisho.access.v1 import access_pb2
 from sekisho.auth.v1 import client_registration_service_pb2 as pb
 from sekisho.auth.v1 import token_service_pb2 as token_pb
-from tests.unit.authserver.wire import Caller, Play, calling, refusal, registering, statement
+from tests.unit.authserver.wire import Caller, calling, refusal, registering, statement
 
 
 async def register(gateway: Caller, master: Any, number: int = 1, **fields: Any) -> pb.RegisterClientResponse:
@@ -77,7 +76,9 @@ async def test_a_client_is_updated_and_deleted(gateway: Caller, shops: Credentia
         ({"client_id": "c" * 100_000}, "CLIENT_NOT_FOUND"),
     ],
 )
-async def test_a_bad_update_is_refused(gateway: Caller, shops: Credentials, fields: dict[str, str], reason: str) -> None:
+async def test_a_bad_update_is_refused(
+    gateway: Caller, shops: Credentials, fields: dict[str, str], reason: str
+) -> None:
     master = await gateway.as_client(shops)
     client = (await register(gateway, master)).client
     update = pb.UpdateClientRequest(**{"client_id": client.client_id, "client_name": "Coffee", **fields})
@@ -104,14 +105,18 @@ async def test_a_secret_is_rotated_with_an_overlap(gateway: Caller, shops: Crede
         assert refused == ("INVALID_ARGUMENT", "INVALID_REQUEST")
 
 
-async def test_a_platform_has_no_more_clients_than_it_may(gateway: Caller, shops: Credentials, database: Database) -> None:
+async def test_a_platform_has_no_more_clients_than_it_may(
+    gateway: Caller, shops: Credentials, database: Database
+) -> None:
     database.run_here(lambda connection: connection.exec_driver_sql("UPDATE platforms SET max_clients = 1"))
     master = await gateway.as_client(shops)
     await register(gateway, master)
     assert await refusal(register(gateway, master, 2)) == ("RESOURCE_EXHAUSTED", "CLIENT_QUOTA_EXCEEDED")
 
 
-async def test_a_client_revokes_its_own_token_and_nobody_learns_what_else_there_is(gateway: Caller, shops: Credentials) -> None:
+async def test_a_client_revokes_its_own_token_and_nobody_learns_what_else_there_is(
+    gateway: Caller, shops: Credentials
+) -> None:
     registered = await register(gateway, await gateway.as_client(shops))
     own = {"client_id": registered.client.client_id, "client_secret": registered.client_secret}
     master = {"client_id": shops.client.client_id, "client_secret": shops.client_secret}
@@ -166,7 +171,9 @@ async def test_introspection_says_everything_or_that_it_is_not_active_and_nothin
     assert await refusal(introspect(wrong)) == ("UNAUTHENTICATED", "INVALID_CLIENT")
 
 
-async def test_who_knows_of_later_revocations_than_the_server_is_told_to_try_again(gateway: Caller, operator: Credentials) -> None:
+async def test_who_knows_of_later_revocations_than_the_server_is_told_to_try_again(
+    gateway: Caller, operator: Credentials
+) -> None:
     token = await gateway.token(operator)
     position = (await gateway.exchange(token)).revocation_position
     assert position > 0

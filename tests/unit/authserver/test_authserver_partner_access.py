@@ -4,10 +4,12 @@ import pytest
 
 from authserver.clients.register import Credentials
 from sekisho.auth.v1 import partner_access_service_pb2 as pb
-from tests.unit.authserver.wire import Caller, Play, refusal, registering, statement
+from tests.unit.authserver.wire import Caller, refusal, registering, statement
 
 
-async def test_a_blocked_partner_is_out_until_it_is_unblocked(gateway: Caller, payments: Caller, shops: Credentials) -> None:
+async def test_a_blocked_partner_is_out_until_it_is_unblocked(
+    gateway: Caller, payments: Caller, shops: Credentials
+) -> None:
     master = await gateway.as_client(shops)
     registered = await gateway.registrations.RegisterClient(registering(), metadata=master)
     shop = (registered.client.client_id, registered.client_secret)

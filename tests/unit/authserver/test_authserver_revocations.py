@@ -21,7 +21,7 @@ from mesh.storage.database import Database
 from sekisho.auth.v1 import client_registration_service_pb2, partner_access_service_pb2, token_service_pb2
 from sekisho.auth.v1 import revocation_service_pb2 as pb
 from tests.databases import statements
-from tests.unit.authserver.wire import Caller, Play, calling, refusal, registering
+from tests.unit.authserver.wire import Caller, calling, refusal, registering
 
 PATIENCE_SECONDS = 60.0
 
@@ -56,7 +56,9 @@ def tell(database: Database, *news: News, now_ms: int = 1) -> int:
     return database.run_here(work)
 
 
-async def test_a_watch_says_at_once_how_far_it_has_come_and_then_that_it_is_alive(gateway: Caller, database: Database) -> None:
+async def test_a_watch_says_at_once_how_far_it_has_come_and_then_that_it_is_alive(
+    gateway: Caller, database: Database
+) -> None:
     head = tell(database, News(Kind.CLIENT, "before"))
     async with watching(gateway) as call:
         assert [await call.read() for _ in range(3)] == [pb.WatchRevocationsResponse(position=head)] * 3
@@ -81,7 +83,9 @@ async def test_each_revocation_on_the_wire_is_told(gateway: Caller, payments: Ca
         assert revoked.partner_id == "ptr_1"
 
 
-async def test_what_another_replica_revokes_is_told_in_order_and_changes_are_not(gateway: Caller, database: Database) -> None:
+async def test_what_another_replica_revokes_is_told_in_order_and_changes_are_not(
+    gateway: Caller, database: Database
+) -> None:
     async with watching(gateway) as call:
         start = (await call.read()).position
         tell(database, News(Kind.CLIENT_CHANGED, "cli_1"), News(Kind.PLATFORM, "shops"))

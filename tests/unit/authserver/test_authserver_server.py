@@ -1,4 +1,3 @@
-import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from sekisho.auth.v1 import (
     token_service_pb2,
 )
 from tests.unit.authserver.company import CEILING
-from tests.unit.authserver.wire import Caller, Play, calling, refusal, registering, statement
+from tests.unit.authserver.wire import Caller, calling, refusal, registering, statement
 
 
 async def test_a_shop_is_registered_shown_and_given_a_new_secret(gateway: Caller, shops: Credentials) -> None:
@@ -55,7 +54,9 @@ async def test_a_shop_is_registered_shown_and_given_a_new_secret(gateway: Caller
     assert exchanged.expires_in <= 300
 
 
-async def test_only_the_gateway_may_call_but_every_workload_gets_the_keys(gateway: Caller, payments: Caller, operator: Credentials) -> None:
+async def test_only_the_gateway_may_call_but_every_workload_gets_the_keys(
+    gateway: Caller, payments: Caller, operator: Credentials
+) -> None:
     token = await gateway.token(operator)
     not_allowed = ("PERMISSION_DENIED", "WORKLOAD_NOT_ALLOWED")
     assert await refusal(payments.token(operator)) == not_allowed
@@ -104,11 +105,11 @@ async def test_registration_needs_the_private_token_of_a_master_client(
         ({"scope": "payments.read  payments.write"}, "INVALID_SCOPE"),
     ],
 )
-async def test_a_bad_registration_is_refused(gateway: Caller, shops: Credentials, fields: dict[str, Any], reason: str) -> None:
+async def test_a_bad_registration_is_refused(
+    gateway: Caller, shops: Credentials, fields: dict[str, Any], reason: str
+) -> None:
     master = await gateway.as_client(shops)
-    assert (await refusal(gateway.registrations.RegisterClient(registering(**fields), metadata=master)))[
-        1
-    ] == reason
+    assert (await refusal(gateway.registrations.RegisterClient(registering(**fields), metadata=master)))[1] == reason
     await gateway.registrations.RegisterClient(registering(), metadata=master)
 
 
@@ -133,53 +134,51 @@ async def test_other_grants_and_token_types_are_refused(gateway: Caller, operato
     assert await refusal(gateway.exchange(token + "=")) == ("UNAUTHENTICATED", "INVALID_TOKEN")
 
 
-async def test_tokens_hold_across_a_restart(config: AuthServerConfig, certificates: Path, operator: Credentials) -> None:
-    async def first_run() -> str:
-        async with running(config) as server, calling(certificates, server.port, "gateway") as gateway:
-            return await gateway.token(operator)
-
-    token = asyncio.run(first_run())
+async def test_tokens_hold_across_a_restart(
+    config: AuthServerConfig, certificates: Path, operator: Credentials
+) -> None:
+    async with running(config) as server, calling(certificates, server.port, "gateway") as gateway:
+        token = await gateway.token(operator)
     async with running(config) as server, calling(certificates, server.port, "gateway") as gateway:
         assert (await gateway.exchange(token)).client_id == operator.client.client_id
 
 
-def refuse_to_start(config: AuthServerConfig, complaint: str) -> None:
-    async def run() -> None:
+async def refuse_to_start(config: AuthServerConfig, complaint: str) -> None:
+    with pytest.raises(ConfigError, match=complaint):
         async with running(config):
             raise AssertionError("the auth server started")
 
-    with pytest.raises(ConfigError, match=complaint):
-        asyncio.run(run())
+
+async def test_a_database_that_is_not_migrated_refuses_to_start(config: AuthServerConfig, tmp_path: Path) -> None:
+    await refuse_to_start(
+        msgspec.structs.replace(config, database=f"sqlite:///{tmp_path / 'empty.db'}"), "sekisho migrate"
+    )
 
 
-def test_a_database_that_is_not_migrated_refuses_to_start(config: AuthServerConfig, tmp_path: Path) -> None:
-    refuse_to_start(msgspec.structs.replace(config, database=f"sqlite:///{tmp_path / 'empty.db'}"), "sekisho migrate")
-
-
-def test_another_key_encryption_key_refuses_to_start(config: AuthServerConfig, play: Play) -> None:
-    async def nothing(_: Caller, __: Caller) -> None:
+async def test_another_key_encryption_key_refuses_to_start(config: AuthServerConfig) -> None:
+    async with running(config):
         pass
-
-    play(nothing)
     write_private(config.key_encryption_keys[0], bytes(32))
-    refuse_to_start(config, "wrong key file")
+    await refuse_to_start(config, "wrong key file")
     write_private(config.key_encryption_keys[0], bytes(31))
-    refuse_to_start(config, "this file 31")
+    await refuse_to_start(config, "this file 31")
 
 
 @pytest.mark.parametrize("name", ["pepper", "kek", "audit-key"])
-def test_a_secret_that_others_can_read_or_that_is_missing_refuses_to_start(config: AuthServerConfig, name: str) -> None:
+async def test_a_secret_that_others_can_read_or_that_is_missing_refuses_to_start(
+    config: AuthServerConfig, name: str
+) -> None:
     file = config.audit_key.parent / name
     file.chmod(0o640)
-    refuse_to_start(config, "chmod 600")
+    await refuse_to_start(config, "chmod 600")
     file.unlink()
-    refuse_to_start(config, str(file))
+    await refuse_to_start(config, str(file))
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", "{", '{"keys": [{"kid": "a", "kty": "RSA"}]}'])
-def test_an_issuers_keys_that_are_none_refuse_to_start(config: AuthServerConfig, content: str) -> None:
+async def test_an_issuers_keys_that_are_none_refuse_to_start(config: AuthServerConfig, content: str) -> None:
     config.statement_issuers[0].jwks.write_text(content)
-    refuse_to_start(config, "jwks.json")
+    await refuse_to_start(config, "jwks.json")
 
 
 async def test_an_address_that_is_taken_refuses_to_start(config: AuthServerConfig, certificates: Path) -> None:

@@ -236,11 +236,11 @@ def test_a_head_signed_with_another_key_is_found(log: Company, heads: Path) -> N
     assert [type(each) for each in read_heads(heads, OTHER_KEY)] == [HeadsBroken]
 
 
-def test_a_head_is_exported_when_it_has_moved(company: Company, heads: Path) -> None:
+async def test_a_head_is_exported_when_it_has_moved(company: Company, heads: Path) -> None:
     file = HeadFile(heads, AUDIT_KEY, company.clock)
     for times in (1, 0, 2):
         act(company, times)
-        asyncio.run(file.export(company.database))
+        await file.export(company.database)
     exported = list(read_heads(heads, AUDIT_KEY))
     assert [each.sequence for each in exported if isinstance(each, ExportedHead)] == [4, 6]
     assert len(exported) == 2

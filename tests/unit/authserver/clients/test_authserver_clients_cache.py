@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,14 +15,6 @@ from tests.databases import statements
 from tests.unit.authserver.company import Company, Replica, approval
 
 PATIENCE_SECONDS = 60.0
-
-
-def play(story: Coroutine[Any, Any, None]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await story
-
-    asyncio.run(bounded())
 
 
 class Clients:

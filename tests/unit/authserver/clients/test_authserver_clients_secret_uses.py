@@ -1,5 +1,3 @@
-import asyncio
-from collections.abc import Coroutine
 from typing import Any
 
 import pytest
@@ -33,10 +31,6 @@ async def authenticate(replica: Replica, credentials: Credentials, peppers: Pepp
     await replica.authenticating(peppers).authenticate(secret, "127.0.0.1")
 
 
-def play(story: Coroutine[Any, Any, None]) -> None:
-    asyncio.run(story)
-
-
 async def test_a_secrets_last_use_is_written_down_later_and_by_nobody_who_authenticates(
     company: Company, shop: Credentials, database_url: str
 ) -> None:
@@ -66,7 +60,9 @@ async def test_each_secret_has_its_own_last_use(company: Company, shop: Credenti
     ]
 
 
-async def test_what_is_written_is_not_written_again_and_nothing_costs_nothing(company: Company, shop: Credentials) -> None:
+async def test_what_is_written_is_not_written_again_and_nothing_costs_nothing(
+    company: Company, shop: Credentials
+) -> None:
     replica = Replica(company)
     await authenticate(replica, shop)
     with statements(company.database) as first:
@@ -99,7 +95,9 @@ async def test_what_can_not_be_written_now_is_written_later(company: Company, sh
     assert stored(company, shop).secrets[0].last_use_time == company.now_ms
 
 
-async def test_what_is_used_while_it_is_written_down_is_written_the_next_time(company: Company, shop: Credentials) -> None:
+async def test_what_is_used_while_it_is_written_down_is_written_the_next_time(
+    company: Company, shop: Credentials
+) -> None:
     class Slow(Database):
         def __init__(self) -> None:
             pass
@@ -125,7 +123,7 @@ async def test_a_secret_that_went_meanwhile_is_no_trouble(company: Company, shop
     await replica.uses.write(company.database)
 
 
-def test_the_memory_of_uses_is_bounded_and_those_in_it_stay_exact(
+async def test_the_memory_of_uses_is_bounded_and_those_in_it_stay_exact(
     company: Company, shop: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("authserver.clients.secret_uses._MOST", 2)
@@ -135,14 +133,16 @@ def test_the_memory_of_uses_is_bounded_and_those_in_it_stay_exact(
         uses.note(credentials.client.secrets[0], credentials.client_secret, time)
     uses.note(secret, shop.client_secret, 9)
     with statements(company.database) as sent:
-        asyncio.run(uses.write(company.database))
+        await uses.write(company.database)
     assert len(sent) == 1
     assert stored(company, shop).secrets[0].last_use_time == 9
     last_uses = [stored(company, credentials).secrets[0].last_use_time for credentials in others]
     assert [use for use in last_uses if use is not None] == [1]
 
 
-async def test_a_secret_that_is_used_gets_a_digest_under_the_current_pepper(company: Company, shop: Credentials) -> None:
+async def test_a_secret_that_is_used_gets_a_digest_under_the_current_pepper(
+    company: Company, shop: Credentials
+) -> None:
     replica = Replica(company)
     replica.uses = SecretUses(BOTH)
     await authenticate(replica, shop, BOTH)

@@ -2,7 +2,7 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -39,14 +39,6 @@ class Follower:
     @property
     def subjects(self) -> list[str]:
         return [entry.news.subject for entry in self.heard]
-
-
-def play(story: Coroutine[Any, Any, None]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await story
-
-    asyncio.run(bounded())
 
 
 async def test_a_listener_hears_what_comes_after_the_start_in_order_and_once(database: Database) -> None:
@@ -94,9 +86,9 @@ def test_positions_are_seen_in_their_order_though_transactions_end_in_another(da
     assert follower.subjects == ["first", "second"]
 
 
-def test_nothing_is_missed_of_what_many_write_at_once(database: Database) -> None:
+async def test_nothing_is_missed_of_what_many_write_at_once(database: Database) -> None:
     follower = Follower(database)
-    asyncio.run(follower.feed.follow())
+    await follower.feed.follow()
     names = [[f"cli_{writer}_{number}" for number in range(25)] for writer in range(4)]
 
     def write(subjects: Sequence[str]) -> None:
@@ -107,8 +99,8 @@ def test_nothing_is_missed_of_what_many_write_at_once(database: Database) -> Non
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
-        asyncio.run(follower.feed.follow())
-    asyncio.run(follower.feed.follow())
+        await follower.feed.follow()
+    await follower.feed.follow()
     assert sorted(follower.subjects) == sorted(itertools.chain(*names))
     for subjects in names:
         assert [subject for subject in follower.subjects if subject in set(subjects)] == subjects
