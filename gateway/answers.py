@@ -5,10 +5,10 @@ from typing import Any, NoReturn
 
 import grpc
 
-from gateway.backend_channel import UnaryCall
 from gateway.errors import BackendFault, BackendUnavailable
 from mesh.calls.call_record import CallRecord
 from mesh.calls.wrapping import Context
+from mesh.channels.core import UnaryCall
 
 
 async def relay_answer(call: UnaryCall, context: Context) -> bytes:

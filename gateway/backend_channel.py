@@ -1,93 +1,14 @@
 """Channels to backends, whose unary calls are leaner than those of grpc.aio."""
 
-import time
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
-import grpc
-from grpc.aio import AioRpcError, Metadata
-
-_Pairs: TypeAlias = tuple[tuple[str, str | bytes], ...]
-# What opens calls; the types differ with the kind of call.
-_Opener: TypeAlias = Callable[..., Any]
-
-_STATUSES = {status.value[0]: status for status in grpc.StatusCode}
+from mesh.channels.adapter import ChannelAdapter
+from mesh.channels.core import unary_opener
 
 
-class BackendChannel:
-    """Opens streams as a channel of grpc.aio does, and unary calls that run in the task that waits for them.
+class BackendChannel(ChannelAdapter):
+    """Opens streams as a channel of grpc.aio does, and unary calls that run in the task that waits for them."""
 
-    Around the same call of gRPC's core, grpc.aio puts a task of its own, a set of weak references, and metadata that is
-    sorted by its keys and copied on every step.
-
-    Args:
-        channel: What opens streams.
-
-    """
-
-    def __init__(self, channel: grpc.aio.Channel) -> None:
-        """Remember the channel."""
-        self._channel = channel
-        self.unary_stream: _Opener = channel.unary_stream
-        self.stream_stream: _Opener = channel.stream_stream
-
-    def unary_unary(self, path: str) -> Callable[..., "UnaryCall"]:
-        """Return what opens calls of a method, from bytes to bytes."""
-        core: Any = self._channel._channel  # type: ignore[attr-defined]  # noqa: SLF001 - see above
-        method = path.encode()
-
-        def opens(request: bytes, *, metadata: _Pairs, timeout: float) -> UnaryCall:
-            return UnaryCall(core.call(method, time.time() + timeout, None, None), request, metadata)
-
-        return opens
-
-    async def close(self) -> None:
-        """Close the channel."""
-        await self._channel.close()
-
-
-class UnaryCall:
-    """A call with one message there and one back, that begins when its answer is awaited.
-
-    Attributes:
-        initial_metadata: What came before the answer; like the next, known with it.
-        trailing_metadata: What came after it.
-
-    """
-
-    __slots__ = ("_cython_call", "_metadata", "_request", "initial_metadata", "trailing_metadata")
-
-    def __init__(self, core: Any, request: bytes, metadata: _Pairs) -> None:  # noqa: ANN401 - has no public type
-        """Send nothing yet."""
-        self._cython_call = core  # by grpc.aio's own name: who traces looks for it
-        self._request = request
-        self._metadata = metadata
-        self.initial_metadata: _Pairs = ()
-        self.trailing_metadata: _Pairs = ()
-
-    async def answer(self) -> bytes | None:
-        """Return the answer; None if the backend ended the call well without one. To cancel this cancels the call.
-
-        Raises:
-            grpc.aio.AioRpcError: If the call ended otherwise.
-
-        """
-        core = self._cython_call
-        try:
-            response: bytes | None = await core.unary_unary(self._request, self._metadata)
-        except BaseException:
-            if not core.done():
-                core.cancel("nobody waits for the answer")
-            raise
-        status = core._status  # noqa: SLF001 - the public way to it, and to the next, is a coroutine
-        self.initial_metadata = core._initial_metadata or ()  # noqa: SLF001
-        self.trailing_metadata = status.trailing_metadata() or ()
-        if status.code():
-            raise AioRpcError(
-                _STATUSES[status.code()],
-                Metadata(*self.initial_metadata),
-                Metadata(*self.trailing_metadata),
-                status.details(),
-                status.debug_error_string(),
-            )
-        return response
+    def unary_unary(self, method: str, *_arguments: Any, **_settings: Any) -> Any:  # noqa: ANN401 - as its opener
+        """Return what opens calls of a method, from bytes to bytes: `UnaryCall`."""
+        return unary_opener(self._inner, method)

@@ -16,6 +16,7 @@ from gateway.only_message import only_message
 from mesh.calls import request_id
 from mesh.calls.call_record import CallRecord, current_call
 from mesh.calls.wrapping import Context, Handler
+from mesh.channels.core import core_of
 from policy.routes import Route
 
 # What opens a call to a backend: a multi-callable of grpc.aio; the type of what it returns differs with the kind.
@@ -152,7 +153,7 @@ async def _pump(record: CallRecord, context: Context, call: Any, cancelled: Call
     with suppress(grpc.aio.AioRpcError, grpc.aio.BaseError):
         await call.wait_for_connection()
         # Not `call.write`: when one fails, it puts a status of its own over the one that the backend gave.
-        core = call._cython_call  # noqa: SLF001 - see above
+        core = core_of(call)
         while (message := await context.read()) is not grpc.aio.EOF:
             await core.send_serialized_message(message)
             record.request_messages += 1

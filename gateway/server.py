@@ -5,7 +5,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import cast
 
 import grpc
 
@@ -127,7 +126,7 @@ def _open_auth(config: ChannelConfig, methods: Mapping[str, Method]) -> grpc.aio
 def _open_backend(backend: BackendConfig, routes: Mapping[str, Route]) -> grpc.aio.Channel:
     methods = [route.method for route in routes.values() if route.backend == backend.name]
     settings = service_config(methods, health_checked=backend.health_checked)
-    return cast("grpc.aio.Channel", BackendChannel(open_channel(backend.channel, service_config=settings)))
+    return BackendChannel(open_channel(backend.channel, service_config=settings))
 
 
 def _report(servers: Sequence[Server], name: str, serving: bool) -> None:  # noqa: FBT001 - as watches call it

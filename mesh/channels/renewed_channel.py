@@ -3,21 +3,18 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeAlias, cast
 
 import grpc
 import structlog
 
 from mesh.background import forever, working
+from mesh.channels.adapter import ChannelAdapter, Opener
 from mesh.config import ChannelConfig, ConfigError
 from mesh.file_changes import FileChanges
 
 _LOOK_SECONDS = 5.0
 # A call lasts no longer than its access token; that is good for ten minutes.
 _DRAIN_SECONDS = 15 * 60.0
-
-# What opens calls, and what makes such a thing; the types differ with the kind of call.
-_Opener: TypeAlias = Callable[..., Any]
 
 _log = structlog.get_logger()
 
@@ -35,9 +32,6 @@ async def renewed_channel(
         config: Where the files are.
         opens: Opens the channel, by the files as they are then.
 
-    Yields:
-        What opens calls as a channel does; nothing else is to be asked of it.
-
     Raises:
         ConfigError: If the files are not good at first.
 
@@ -45,46 +39,29 @@ async def renewed_channel(
     channel = _RenewedChannel(config, opens)
     try:
         async with working(forever(channel.look, _LOOK_SECONDS, asyncio.Event())):
-            yield cast("grpc.aio.Channel", channel)
+            yield channel
     finally:
         await channel.close()
 
 
-class _RenewedChannel:
+class _RenewedChannel(ChannelAdapter):
     def __init__(self, config: ChannelConfig, opens: Callable[[], grpc.aio.Channel]) -> None:
+        super().__init__(opens())
         self._target = config.target
         self._changes = FileChanges([config.ca, config.certificate, config.private_key])
         self._opens = opens
-        self._channel = opens()
         self._draining: list[tuple[float, grpc.aio.Channel]] = []  # until when
 
-    # The arguments are those of the channel's own methods.
-
-    def unary_unary(self, *arguments: object, **settings: object) -> _Opener:
-        return self._opener(lambda channel: channel.unary_unary, arguments, settings)
-
-    def unary_stream(self, *arguments: object, **settings: object) -> _Opener:
-        return self._opener(lambda channel: channel.unary_stream, arguments, settings)
-
-    def stream_unary(self, *arguments: object, **settings: object) -> _Opener:
-        return self._opener(lambda channel: channel.stream_unary, arguments, settings)
-
-    def stream_stream(self, *arguments: object, **settings: object) -> _Opener:
-        return self._opener(lambda channel: channel.stream_stream, arguments, settings)
-
-    def _opener(
-        self, kind: Callable[[grpc.aio.Channel], _Opener], arguments: tuple[object, ...], settings: dict[str, object]
-    ) -> _Opener:
+    def opener(self, kind: str, method: str, *arguments: object, **settings: object) -> Opener:
         """Return what opens calls by the channel that there is then."""
-        channel = self._channel
-        multi_callable = kind(channel)(*arguments, **settings)
+        channel, opener = self._inner, super().opener(kind, method, *arguments, **settings)
 
         def opens(*call_arguments: object, **call_settings: object) -> object:
-            nonlocal channel, multi_callable
-            if channel is not self._channel:
-                channel = self._channel
-                multi_callable = kind(channel)(*arguments, **settings)
-            return multi_callable(*call_arguments, **call_settings)
+            nonlocal channel, opener
+            if channel is not self._inner:
+                channel = self._inner
+                opener = super(_RenewedChannel, self).opener(kind, method, *arguments, **settings)
+            return opener(*call_arguments, **call_settings)
 
         return opens
 
@@ -100,11 +77,11 @@ class _RenewedChannel:
         except ConfigError as error:
             _log.error("the new certificate is not good, so the old one stays", to=self._target, error=str(error))
             return
-        self._draining.append((now + _DRAIN_SECONDS, self._channel))
-        self._channel = channel
+        self._draining.append((now + _DRAIN_SECONDS, self._inner))
+        self._inner = channel
         _log.info("the certificate was renewed", to=self._target)
 
-    async def close(self) -> None:
+    async def close(self, grace: float | None = None) -> None:
         """Close all."""
-        for channel in (self._channel, *(channel for _, channel in self._draining)):
-            await channel.close()
+        for channel in (self._inner, *(channel for _, channel in self._draining)):
+            await channel.close(grace)

@@ -1,21 +1,18 @@
 """Channels whose calls are part of the trace of the call that is being answered."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any
 
 import grpc
 from opentelemetry.trace import SpanKind, Tracer, get_current_span
 
+from mesh.channels.adapter import ChannelAdapter, Opener
+from mesh.channels.core import core_of, status_of
 from mesh.telemetry.tracing.calls import begin, end, outgoing
 
-# What opens calls; the types differ with the kind of call.
-_Opener: TypeAlias = Callable[..., Any]
 
-_STATUSES = {status.value[0]: status for status in grpc.StatusCode}
-
-
-class TracedChannel:
+class TracedChannel(ChannelAdapter):
     """Opens calls as a channel does. The next service hears of the trace, and a call that is recorded has a span.
 
     gRPC's own interceptors would hand out calls of another make, which the gateway's relays can't do with.
@@ -27,30 +24,18 @@ class TracedChannel:
     """
 
     def __init__(self, channel: grpc.aio.Channel, tracer: Tracer) -> None:
-        """Remember the channel."""
-        self._channel = channel
+        """Remember channel and tracer."""
+        super().__init__(channel)
         self._tracer = tracer
 
-    def unary_unary(self, path: str, *arguments: Any, **settings: Any) -> _Opener:  # noqa: ANN401 - the channel's own
-        """See `grpc.aio.Channel`."""
-        return partial(self._open, path, self._channel.unary_unary(path, *arguments, **settings))
-
-    def unary_stream(self, path: str, *arguments: Any, **settings: Any) -> _Opener:  # noqa: ANN401 - the channel's own
-        """See `grpc.aio.Channel`."""
-        return partial(self._open, path, self._channel.unary_stream(path, *arguments, **settings))
-
-    def stream_unary(self, path: str, *arguments: Any, **settings: Any) -> _Opener:  # noqa: ANN401 - the channel's own
-        """See `grpc.aio.Channel`."""
-        return partial(self._open, path, self._channel.stream_unary(path, *arguments, **settings))
-
-    def stream_stream(self, path: str, *arguments: Any, **settings: Any) -> _Opener:  # noqa: ANN401 - the channel's own
-        """See `grpc.aio.Channel`."""
-        return partial(self._open, path, self._channel.stream_stream(path, *arguments, **settings))
+    def opener(self, kind: str, method: str, *arguments: object, **settings: object) -> Opener:
+        """Return what opens calls in spans."""
+        return partial(self._open, method, super().opener(kind, method, *arguments, **settings))
 
     def _open(
         self,
         path: str,
-        opens: _Opener,
+        opens: Opener,
         *arguments: object,
         metadata: Iterable[tuple[str, str | bytes]] = (),
         **settings: object,
@@ -61,10 +46,10 @@ class TracedChannel:
         span = begin(self._tracer, path, SpanKind.CLIENT)
         call = opens(*arguments, metadata=(*metadata, *outgoing(span)), **settings)
 
-        core = call._cython_call  # noqa: SLF001 - the status that grpc.aio offers is a coroutine
+        core = core_of(call)
 
         def ended() -> None:
-            status = _STATUSES[core._status.code()]  # noqa: SLF001 - see above
+            status = status_of(core)
             end(span, status, fault=status is not grpc.StatusCode.OK)
 
         core.add_done_callback(ended)

@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import cast
 
 import grpc
 from opentelemetry.trace import Tracer
@@ -41,7 +40,7 @@ class Recording(Tracing):
 
     def channel(self, channel: grpc.aio.Channel) -> grpc.aio.Channel:
         """See `Tracing`."""
-        return cast("grpc.aio.Channel", TracedChannel(channel, self._tracer))
+        return TracedChannel(channel, self._tracer)
 
     def around_units(self) -> AroundUnit | None:
         """See `Tracing`."""

@@ -32,7 +32,7 @@ class Tracing:
         return ()
 
     def channel(self, channel: grpc.aio.Channel) -> grpc.aio.Channel:
-        """Return what opens the same calls, each in a span; nothing else is to be asked of it."""
+        """Return what opens the same calls, each in a span."""
         return channel
 
     def around_units(self) -> AroundUnit | None:
