@@ -67,7 +67,6 @@ class TokenSealer:
     """
 
     def __init__(self, keys: Mapping[int, bytes], current: int) -> None:
-        """Prepare the ciphers."""
         self._ciphers = {key_id: AESGCMSIV(key) for key_id, key in keys.items()}
         self._current = current
 

@@ -25,7 +25,6 @@ class BareSQLite:
     """
 
     def __init__(self, url: str) -> None:
-        """Connect."""
         self._connection = sqlite3.connect(
             url.removeprefix("sqlite:///"), isolation_level=None, check_same_thread=False
         )
@@ -57,7 +56,6 @@ class BarePostgreSQL:
     """
 
     def __init__(self, url: str) -> None:
-        """Connect."""
         self._connections = [psycopg.connect(url) for _ in range(_CONNECTIONS)]
         self._threads = ThreadPoolExecutor(_CONNECTIONS)
 

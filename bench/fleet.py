@@ -58,7 +58,6 @@ class Fleet:
     """
 
     def __init__(self, home: Home, addresses: MeshAddresses, stack: AsyncExitStack) -> None:
-        """Start nothing yet."""
         self.home = home
         self.addresses = addresses
         self._stack = stack

@@ -61,7 +61,6 @@ class _Acts:
     """What merchants, operator and buyers do."""
 
     def __init__(self, stubs: Stubs, operator_token: str, wallet_token: str, wallet_id: str) -> None:
-        """Remember who does it."""
         self._stubs = stubs
         self._cast = Cast()
         self._operator_token = operator_token

@@ -44,7 +44,6 @@ class AnswersRelay:
     """
 
     def __init__(self, call: Any, record: CallRecord, context: Context, *, only_one: bool = False) -> None:  # noqa: ANN401 - a call of grpc.aio's, of any kind
-        """Hand nothing on yet."""
         self._call = call
         self._record = record
         self._context = context

@@ -38,7 +38,6 @@ class Checkpoint:
         exchange: TokenExchange,
         restrictions: RestrictionsAtDoor | None = None,
     ) -> None:
-        """Remember policy and exchange."""
         self._routes = routes
         self._exchange = exchange
         self._restrictions = restrictions

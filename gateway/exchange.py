@@ -53,7 +53,6 @@ class TokenExchange:
         clock: Callable[[], float],
         timeout_seconds: float = TIMEOUT_SECONDS,
     ) -> None:
-        """Remember where to ask."""
         self._stub = exchange_service_pb2_grpc.ExchangeServiceStub(channel)
         self._cache = cache
         self._clock = clock

@@ -53,7 +53,6 @@ class CheckpointInterceptor:
         admitted: frozenset[ClientType],
         timeout_seconds: float,
     ) -> None:
-        """Remember checkpoint and door."""
         self._checkpoint = checkpoint
         self._limits = limits
         self._room = room

@@ -32,7 +32,6 @@ class Room:
     """
 
     def __init__(self, most: int, most_of_address: int) -> None:
-        """Start with none."""
         self.most = most
         self.under_way = 0
         self.strangers = {kind: _UnderWay("address", most_of_address, max(1, most // _SHARE)) for kind in Stranger}
@@ -87,7 +86,6 @@ class Call:
     __slots__ = ("_address", "_among", "_key", "_limits", "_room")
 
     def __init__(self, limits: Limits, room: Room, address: str) -> None:
-        """Count nothing yet."""
         self._limits = limits
         self._room = room
         self._address = address

@@ -31,7 +31,6 @@ class GatewayMetrics(Collector):
         rooms: Mapping[str, Room],
         restrictions: RestrictionsInForce,
     ) -> None:
-        """Remember where to look."""
         self._cache = cache
         self._watch = watch
         self._limits = limits

@@ -47,7 +47,6 @@ class RestrictionsInForce:
     def __init__(
         self, file: Path | None, rules: Mapping[str, MethodRule], doors: Mapping[str, frozenset[ClientType]]
     ) -> None:
-        """Restrict nothing yet."""
         self._file = file
         self._rules = rules
         self._doors = doors
@@ -140,7 +139,6 @@ class RestrictionsAtDoor:
     """What is in force at one door, at the time of asking."""
 
     def __init__(self, in_force: RestrictionsInForce, door: str) -> None:
-        """Remember where to look."""
         self._in_force = in_force
         self._door = door
 

@@ -43,7 +43,6 @@ class RevocationWatch:
         clock: Callable[[], float],
         report: Callable[[bool], object],
     ) -> None:
-        """Start without a word."""
         self._stub = revocation_service_pb2_grpc.RevocationServiceStub(channel)
         self._cache = cache
         self._clock = clock

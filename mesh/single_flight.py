@@ -12,7 +12,6 @@ class SingleFlight(Generic[K, V]):
     """Runs at most one piece of work for each key at a time; whoever asks meanwhile waits for the same result."""
 
     def __init__(self) -> None:
-        """Start with nothing under way."""
         self._flights: dict[K, _Flight[V]] = {}
 
     async def do(self, key: K, work: Callable[[], Awaitable[V]]) -> V:

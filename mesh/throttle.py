@@ -21,7 +21,6 @@ class Throttle:
     """
 
     def __init__(self, burst: int, refill_seconds: float, capacity: int) -> None:
-        """Start with full buckets."""
         self._refill = max(1, round(refill_seconds * _MICRO))
         self._size = burst * self._refill
         self._capacity = capacity

@@ -71,7 +71,6 @@ class Watches:
     """
 
     def __init__(self, database: Database, most: int) -> None:
-        """Start with none."""
         self._database = database
         self._most = most
         self._watches: dict[str, set[Watch]] = {}

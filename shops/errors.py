@@ -29,7 +29,6 @@ class GatewayError(Exception):
     """
 
     def __init__(self, code: str, reason: str, message: str = "", metadata: Mapping[str, str] | None = None) -> None:
-        """Keep what the gateway said."""
         super().__init__(f"{code} {reason}: {message}")
         self.code = code
         self.reason = reason

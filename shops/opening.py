@@ -57,7 +57,6 @@ class Opening:
         clock: Callable[[], float],
         pauses: Pauses,
     ) -> None:
-        """Keep what it works with."""
         self._database = database
         self._gateway = gateway
         self._master = master

@@ -48,7 +48,6 @@ class PayOrder:
         clock: Callable[[], float],
         retries: Backoff,
     ) -> None:
-        """Start with nothing under way."""
         self._database = database
         self._gateway = gateway
         self._secrets = secrets

@@ -31,7 +31,6 @@ class RefundOrder:
     """
 
     def __init__(self, database: Database, gateway: GatewayClient, secrets: SealedSecrets) -> None:
-        """Keep what it works with."""
         self._database = database
         self._gateway = gateway
         self._secrets = secrets

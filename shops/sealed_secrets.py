@@ -12,7 +12,6 @@ class SealedSecrets:
     """
 
     def __init__(self, key: bytes) -> None:
-        """Keep the key."""
         self._key = key
 
     def seal_client_secret(self, shop_id: str, secret: str) -> bytes:

@@ -38,7 +38,6 @@ class AccessTokens:
     """
 
     def __init__(self, issue: Callable[[Credentials], Awaitable[IssuedToken]], clock: Callable[[], float]) -> None:
-        """Start with none."""
         self._issue = issue
         self._clock = clock
         self._kept: OrderedDict[Credentials, tuple[str, float]] = OrderedDict()

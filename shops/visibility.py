@@ -37,7 +37,6 @@ class Visibility:
     """
 
     def __init__(self, token_key: bytes) -> None:
-        """Keep the key."""
         self._key = token_key
 
     def active_shop(self, connection: Connection, shop_id: str) -> Shop:

@@ -54,7 +54,6 @@ class HeadFile:
     """
 
     def __init__(self, file: Path, key: bytes, clock: Callable[[], float] = time.time) -> None:
-        """Make sure of the file."""
         self._file = file
         self._key = key
         self._clock = clock

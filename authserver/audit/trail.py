@@ -22,7 +22,6 @@ class Trail:
     """
 
     def __init__(self, audit_key: bytes, clock: Callable[[], float]) -> None:
-        """Remember key and clock."""
         self._audit_key = audit_key
         self._clock = clock
 

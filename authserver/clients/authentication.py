@@ -39,7 +39,6 @@ class Judge:
     def __init__(
         self, peppers: Peppers, uses: SecretUses, audiences: frozenset[str], clock: Callable[[], float]
     ) -> None:
-        """Remember what it takes."""
         self._peppers = peppers
         self._uses = uses
         self._audiences = audiences
@@ -87,7 +86,6 @@ class Authenticator:
     """
 
     def __init__(self, database: Database, clients: ClientCache, judge: Judge, refusals: Refusals) -> None:
-        """Remember what it takes."""
         self._database = database
         self._clients = clients
         self._judge = judge

@@ -40,7 +40,6 @@ class ClientCache:
     """
 
     def __init__(self, database: Database, feed: Feed, capacity: int) -> None:
-        """Start with none."""
         self._database = database
         self._feed = feed
         self._capacity = capacity

@@ -41,7 +41,6 @@ class Refusals:
     """
 
     def __init__(self, burst: int, refill_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        """Start with none."""
         self._clock = clock
         self._by_address = Throttle(burst, refill_seconds, _MOST_KEYS)
         self._by_client_id = Throttle(burst, refill_seconds, _MOST_KEYS)

@@ -36,7 +36,6 @@ class RegistrationAccess:
     """
 
     def __init__(self, peppers: Peppers, clock: Callable[[], float]) -> None:
-        """Remember the peppers."""
         self._peppers = peppers
         self._clock = clock
 

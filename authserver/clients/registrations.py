@@ -63,7 +63,6 @@ class Registrations:
         audience: str,
         clock: Callable[[], float],
     ) -> None:
-        """Remember whose statements count, and what secrets are digested with."""
         self._database = database
         self._feed = feed
         self._issuers = issuers

@@ -19,7 +19,6 @@ class SecretUses:
     """
 
     def __init__(self, peppers: Peppers) -> None:
-        """Start with none."""
         self._peppers = peppers
         self._uses: dict[str, int] = {}
         self._digests: dict[str, Digest] = {}

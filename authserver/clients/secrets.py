@@ -38,7 +38,6 @@ class Peppers:
     """
 
     def __init__(self, peppers: Mapping[int, bytes], current: int) -> None:
-        """Remember the peppers."""
         self._peppers = peppers
         self._current = current
         # Compared with when the client is unknown, so that this takes as long as a wrong secret. No secret has it.

@@ -53,7 +53,6 @@ class RegistrationEndpoints:
         public_url: str,
         seconds: float,
     ) -> None:
-        """Remember what it takes."""
         self._access_tokens = access_tokens
         self._registrations = registrations
         self._methods = methods

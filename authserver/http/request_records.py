@@ -26,7 +26,6 @@ class RequestRecords:
     """
 
     def __init__(self, app: ASGIApp, observers: Sequence[Observer]) -> None:
-        """Wrap the application."""
         self._app = app
         self._observers = observers
 

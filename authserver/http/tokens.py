@@ -31,7 +31,6 @@ class TokenEndpoints:
     """
 
     def __init__(self, authenticator: Authenticator, tokens: ClientTokens, *, issuer: str, seconds: float) -> None:
-        """Remember what it takes."""
         self._authenticator = authenticator
         self._tokens = tokens
         self._issuer = issuer

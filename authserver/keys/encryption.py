@@ -14,7 +14,6 @@ class KeyEncryption:
     """
 
     def __init__(self, keys: Sequence[bytes]) -> None:
-        """Remember the keys."""
         self._keys = tuple(keys)
 
     def seal(self, material: bytes, use: str) -> bytes:

@@ -35,7 +35,6 @@ class ClientRegistrationServiceServicer(client_registration_service_pb2_grpc.Cli
         *,
         clock: Callable[[], float],
     ) -> None:
-        """Remember what works on clients, and what secrets are digested with."""
         self._registrations = registrations
         self._database = database
         self._feed = feed

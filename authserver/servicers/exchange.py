@@ -13,7 +13,6 @@ class ExchangeServiceServicer(exchange_service_pb2_grpc.ExchangeServiceServicer)
     """Exchanges access tokens for private ones."""
 
     def __init__(self, exchange: TokenExchange) -> None:
-        """Remember what tokens are exchanged with."""
         self._exchange = exchange
 
     async def ExchangeToken(self, request: pb.ExchangeTokenRequest, context: Context) -> pb.ExchangeTokenResponse:

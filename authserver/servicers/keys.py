@@ -11,7 +11,6 @@ class KeyServiceServicer(key_service_pb2_grpc.KeyServiceServicer):
     """Publishes the keys that verify private access tokens."""
 
     def __init__(self, key_ring: KeyRing) -> None:
-        """Remember the keys."""
         self._key_ring = key_ring
 
     async def ListKeys(self, request: key_service_pb2.ListKeysRequest, context: Context) -> key_service_pb2.JwkSet:

@@ -20,7 +20,6 @@ class PartnerAccessServiceServicer(partner_access_service_pb2_grpc.PartnerAccess
     """Shuts partners out for Payments, and lets them in again."""
 
     def __init__(self, feed: Feed, trail: Trail, clock: Callable[[], float]) -> None:
-        """Remember where it is recorded."""
         self._feed = feed
         self._trail = trail
         self._clock = clock

@@ -32,7 +32,6 @@ class RevocationServiceServicer(revocation_service_pb2_grpc.RevocationServiceSer
     """
 
     def __init__(self, database: Database, feed: Feed) -> None:
-        """Start without watches."""
         self._database = database
         self._feed = feed
 

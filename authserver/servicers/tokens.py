@@ -19,7 +19,6 @@ class TokenServiceServicer(token_service_pb2_grpc.TokenServiceServicer):
     """Issues access tokens, revokes them, and says what they are."""
 
     def __init__(self, authenticator: Authenticator, tokens: ClientTokens, *, issuer: str) -> None:
-        """Remember who tells clients, and what works on tokens."""
         self._authenticator = authenticator
         self._tokens = tokens
         self._issuer = issuer

@@ -36,7 +36,6 @@ class ClientTokens:
         clock: Callable[[], float],
         ttl_seconds: int,
     ) -> None:
-        """Remember what tokens are made with."""
         self._key_ring = key_ring
         self._tokens = tokens
         self._feed = feed

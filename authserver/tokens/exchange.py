@@ -62,7 +62,6 @@ class AccessTokens:
     """
 
     def __init__(self, key_ring: KeyRing, clients: ClientCache, feed: Feed, clock: Callable[[], float]) -> None:
-        """Remember where to look."""
         self._key_ring = key_ring
         self._clients = clients
         self._feed = feed
@@ -124,7 +123,6 @@ class TokenExchange:
         audiences: frozenset[str],
         ttl_seconds: int,
     ) -> None:
-        """Remember the settings."""
         self._tokens = tokens
         self._key_ring = key_ring
         self._clock = clock

@@ -27,7 +27,6 @@ class Stubs:
     """Every service that an outsider may try to call."""
 
     def __init__(self, gateway: grpc.aio.Channel, shops: grpc.aio.Channel) -> None:
-        """Make the stubs."""
         self.tokens = token.TokenServiceStub(gateway)
         self.registration = registration.ClientRegistrationServiceStub(gateway)
         self.exchange = exchange.ExchangeServiceStub(gateway)
@@ -45,7 +44,6 @@ class Cast:
     """Makes calls in somebody's name, and remembers who made which."""
 
     def __init__(self) -> None:
-        """Start with nobody."""
         self.people: dict[str, str] = {}  # by request id
         self._run = secrets.token_hex(3)  # request ids of this run differ from those of any other
 

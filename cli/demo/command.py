@@ -99,7 +99,6 @@ class _TextTeller:
     """Tells the story to people."""
 
     def __init__(self) -> None:
-        """Say what takes a moment."""
         console.print("[dim]starting authserver, payments, gateway and shops …[/]")
 
     def begin(self, home: Home) -> None:

@@ -49,7 +49,6 @@ class HopReader:
     """Follows the logs of a mesh from where they end now."""
 
     def __init__(self, home: Home) -> None:
-        """Remember where the logs end."""
         self._logs = {service: home.log(service) for service in SERVICES}
         self._offsets = {service: log.stat().st_size for service, log in self._logs.items()}
         self._through_shops = set[str]()

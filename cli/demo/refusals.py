@@ -70,7 +70,6 @@ class Refusals:
     """
 
     def __init__(self, home: Home, addresses: MeshAddresses, stubs: Stubs, cast: Cast) -> None:
-        """Nothing was tried yet."""
         self._home = home
         self._addresses = addresses
         self._stubs = stubs

@@ -55,7 +55,6 @@ class Story:
     """
 
     def __init__(self, home: Home, addresses: MeshAddresses, stubs: Stubs) -> None:
-        """Nothing has happened yet."""
         self._home = home
         self._addresses = addresses
         self._stubs = stubs

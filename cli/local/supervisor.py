@@ -57,7 +57,6 @@ class Supervisor:
     """The processes of one mesh."""
 
     def __init__(self, home: Home, gateways: int, metrics: Mapping[str, str]) -> None:
-        """Start with none."""
         self._home = home
         self._metrics = metrics
         self._services = processes(gateways)

@@ -50,7 +50,6 @@ class InterceptedHandlers(grpc.GenericRpcHandler):
     """
 
     def __init__(self, interceptors: Sequence[Interceptor]) -> None:
-        """Handle nothing yet."""
         self._inside_out = tuple(reversed(interceptors))
         self._added: list[grpc.GenericRpcHandler] = []
         self._intercepted: dict[str, Handler] = {}

@@ -18,7 +18,6 @@ class ChannelAdapter(grpc.aio.Channel):
     """
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
-        """Remember the channel."""
         self._inner = channel
 
     def opener(self, kind: str, method: str, *arguments: object, **settings: object) -> Opener:

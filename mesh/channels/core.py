@@ -53,7 +53,6 @@ class UnaryCall:
     __slots__ = ("_cython_call", "_metadata", "_request", "initial_metadata", "trailing_metadata")
 
     def __init__(self, core: Any, request: bytes, metadata: _Pairs) -> None:  # noqa: ANN401 - has no public type
-        """Send nothing yet."""
         self._cython_call = core  # by grpc.aio's own name, for `core_of`
         self._request = request
         self._metadata = metadata

@@ -45,7 +45,6 @@ class CallInterceptor:
     """
 
     def __init__(self, observers: Sequence[Observer], *, with_workloads: bool, max_metadata_bytes: int) -> None:
-        """Remember whom to tell."""
         self._observers = observers
         self._with_workloads = with_workloads
         self._max_metadata_bytes = max_metadata_bytes

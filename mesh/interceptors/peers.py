@@ -29,7 +29,6 @@ class PeerInterceptor:
     """
 
     def __init__(self, allowed: Mapping[str, frozenset[str]]) -> None:
-        """Prepare the SPIFFE ids."""
         self._allowed = {
             name: workloads if workloads == ANY_WORKLOAD else frozenset(map(spiffe_id, workloads))
             for name, workloads in allowed.items()

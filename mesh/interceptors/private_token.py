@@ -26,7 +26,6 @@ class PrivateTokenInterceptor:
     """
 
     def __init__(self, methods: Mapping[str, Method], verifier: PrivateTokenVerifier) -> None:
-        """Remember the contracts and the verifier."""
         self._methods = methods
         self._verifier = verifier
 

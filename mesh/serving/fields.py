@@ -14,7 +14,6 @@ class Fields:
     """Collects violations: call the checks, then `done`."""
 
     def __init__(self) -> None:
-        """Start with none."""
         self._violations: dict[str, str] = {}
 
     def refuse(self, field: str, problem: str) -> None:

@@ -17,7 +17,6 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     """
 
     def __init__(self) -> None:
-        """Know of nothing."""
         self._statuses = dict[str, int]()
         self._changed = asyncio.Event()
         self._final = False

@@ -24,7 +24,6 @@ class PrunedContracts:
     """
 
     def __init__(self, contracts: FileDescriptorSet) -> None:
-        """Understand the contracts."""
         self._pool = DescriptorPool()
         for file in contracts.file:
             self._pool.AddSerializedFile(file.SerializeToString())

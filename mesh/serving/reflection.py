@@ -42,7 +42,6 @@ class ReflectionHandler(grpc.GenericRpcHandler):
     def __init__(
         self, declared: Mapping[str, FileDescriptorSet], shown: Callable[[], frozenset[str]] | None = None
     ) -> None:
-        """Understand the contracts."""
         self._declared = declared
         self._shown = shown
         self._contracts = {id(each): PrunedContracts(each) for each in declared.values()} if shown else {}

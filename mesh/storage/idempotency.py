@@ -30,7 +30,6 @@ class IdempotencyTable:
     """
 
     def __init__(self, metadata: MetaData) -> None:
-        """Declare the table."""
         table = Table(
             "idempotency_keys",
             metadata,

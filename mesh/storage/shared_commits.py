@@ -37,7 +37,6 @@ class SharedCommits:
     """
 
     def __init__(self, engine: Engine) -> None:
-        """Start the thread."""
         self._engine = engine
         self._queue: queue.SimpleQueue[_Unit | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="database-writer", daemon=True)

@@ -69,7 +69,6 @@ class Lines:
     """
 
     def __init__(self, file: BinaryIO) -> None:
-        """Start with nothing to write."""
         self._file = file
         self._lock = threading.Lock()
         self._waiting: list[bytes] = []

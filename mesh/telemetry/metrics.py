@@ -39,7 +39,6 @@ class Metrics:
     """
 
     def __init__(self, listen: str | None, methods: Iterable[str]) -> None:
-        """Count nothing yet."""
         self._listen = listen
         self._calls = CallMetrics(methods)
 
@@ -99,7 +98,6 @@ class CallMetrics(Collector):
     """
 
     def __init__(self, methods: Iterable[str]) -> None:
-        """Start at nothing."""
         self._methods = {OTHER: _Calls()}
         self.add(methods)
 

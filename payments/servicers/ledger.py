@@ -11,7 +11,6 @@ class LedgerServiceServicer(pb_grpc.LedgerServiceServicer):
     """Lets operators read the ledger."""
 
     def __init__(self, database: Database) -> None:
-        """Serve from a database."""
         self._database = database
 
     async def GetTrialBalance(self, _request: pb.GetTrialBalanceRequest, _context: Context) -> pb.TrialBalance:

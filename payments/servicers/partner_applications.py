@@ -35,7 +35,6 @@ class PartnerApplicationServiceServicer(pb_grpc.PartnerApplicationServiceService
     """
 
     def __init__(self, database: Database, signer: StatementSigner, clock: Callable[[], float]) -> None:
-        """Serve from a database."""
         self._database = database
         self._signer = signer
         self._clock = clock

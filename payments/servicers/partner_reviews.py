@@ -29,7 +29,6 @@ class PartnerReviewServiceServicer(pb_grpc.PartnerReviewServiceServicer):
     """
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
-        """Serve from a database."""
         self._database = database
         self._clock = clock
 

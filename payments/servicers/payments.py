@@ -78,7 +78,6 @@ class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
         watches: Watches,
         heartbeat_seconds: float,
     ) -> None:
-        """Serve from a database."""
         self._database = database
         self._watches = watches
         self._heartbeat_seconds = heartbeat_seconds

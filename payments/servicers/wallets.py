@@ -34,7 +34,6 @@ class WalletServiceServicer(pb_grpc.WalletServiceServicer):
     """
 
     def __init__(self, database: Database, clock: Callable[[], float]) -> None:
-        """Serve from a database."""
         self._database = database
         self._clock = clock
 

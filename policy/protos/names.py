@@ -14,7 +14,6 @@ class Names:
     """
 
     def __init__(self, contracts: FileDescriptorSet) -> None:
-        """Collect the names."""
         self._known = {name for file in contracts.file for name in _names(file)}
 
     def within(self, scope: str, package: str, full: str) -> str:

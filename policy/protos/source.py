@@ -38,7 +38,6 @@ class Printer:
     """
 
     def __init__(self, contracts: FileDescriptorSet, comments: Comments) -> None:
-        """Understand the contracts."""
         self._pool = DescriptorPool()
         for file in contracts.file:
             self._pool.AddSerializedFile(file.SerializeToString())

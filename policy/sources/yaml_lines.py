@@ -16,7 +16,6 @@ class YamlLines:
     """
 
     def __init__(self, file: Path) -> None:
-        """Read the file."""
         try:
             self._root = yaml.compose(file.read_text(), yaml.SafeLoader)
         except (OSError, yaml.YAMLError, UnicodeDecodeError):

@@ -31,7 +31,6 @@ class CatalogServiceServicer(catalog_service_pb2_grpc.CatalogServiceServicer):
     """
 
     def __init__(self, database: Database, visibility: Visibility, clock: Callable[[], float]) -> None:
-        """Keep what it works with."""
         self._database = database
         self._visibility = visibility
         self._clock = clock

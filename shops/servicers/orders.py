@@ -45,7 +45,6 @@ class OrderServiceServicer(order_service_pb2_grpc.OrderServiceServicer):
         refund_order: RefundOrder,
         clock: Callable[[], float],
     ) -> None:
-        """Keep what it works with."""
         self._database = database
         self._visibility = visibility
         self._token_key = token_key

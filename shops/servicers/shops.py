@@ -43,7 +43,6 @@ class ShopServiceServicer(shop_service_pb2_grpc.ShopServiceServicer):
         clock: Callable[[], float],
         wake_opening: Callable[[], None],
     ) -> None:
-        """Keep what it works with."""
         self._database = database
         self._visibility = visibility
         self._token_key = token_key

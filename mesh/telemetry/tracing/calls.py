@@ -44,7 +44,6 @@ class TraceInterceptor:
     """
 
     def __init__(self, tracer: Tracer, strangers_ratio: float | None) -> None:
-        """Remember the tracer."""
         self._tracer = tracer
         self._strangers_ratio = strangers_ratio
 

@@ -24,7 +24,6 @@ class TracedChannel(ChannelAdapter):
     """
 
     def __init__(self, channel: grpc.aio.Channel, tracer: Tracer) -> None:
-        """Remember channel and tracer."""
         super().__init__(channel)
         self._tracer = tracer
 

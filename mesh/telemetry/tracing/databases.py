@@ -17,7 +17,6 @@ class UnitSpans:
     """
 
     def __init__(self, tracer: Tracer) -> None:
-        """Remember the tracer."""
         self._tracer = tracer
 
     @contextmanager

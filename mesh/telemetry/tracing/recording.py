@@ -26,7 +26,6 @@ class Recording(Tracing):
     """
 
     def __init__(self, tracer: Tracer, sample_ratio: float) -> None:
-        """Remember the tracer."""
         self._tracer = tracer
         self._sample_ratio = sample_ratio
 
