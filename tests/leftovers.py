@@ -94,4 +94,6 @@ def _threads_since(before: set[threading.Thread]) -> list[threading.Thread]:
     """
     others = before - {threading.main_thread()}
     new = [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
+    # A loop's own end with the loop, which may serve a whole module; one that is not closed warns.
+    new = [thread for thread in new if not thread.name.startswith("asyncio_")]
     return [thread for thread in new if _STARTED_BY.get(thread) not in others]

@@ -128,7 +128,7 @@ class Server:
         """Tell health checks, take no new calls, and let those under way end, each within the time configured."""
         self._health.end()
         if self._lame_duck_seconds:
-            stop_listening(self.port)
+            await stop_listening(self.port)
             await asyncio.sleep(self._lame_duck_seconds)
         await self._server.stop(self._drain_seconds)
 
