@@ -66,7 +66,7 @@ def nothing_left_behind() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) -> None:
-    """Have each test that is a coroutine be looked after by `no_task_left_behind`, which not all tests can use."""
+    """Have `no_task_left_behind` look after each test that is a coroutine; the others can't use it."""
     if inspect.iscoroutinefunction(obj) and collector.istestfunction(obj, name):
         pytest.mark.usefixtures("no_task_left_behind")(obj)
 

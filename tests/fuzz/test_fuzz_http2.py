@@ -1,7 +1,5 @@
 """Raw HTTP/2 at the gateway's door, as no gRPC client makes it: it answers or ends the connection, and stays open."""
 
-import asyncio
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +10,7 @@ from hypothesis import strategies as st
 
 from tests.fuzz.effort import cases
 from tests.fuzz.mutations import mutated, spliced
+from tests.loop_thread import LoopThread, loop_thread
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import issue_certificates
 from tests.unit.gateway.front import PARTNER_METHOD, Front, gateway_front
@@ -37,13 +36,12 @@ bodies = st.just(MESSAGE) | spliced(MESSAGE) | lengths | st.binary(max_size=60) 
 class Door:
     """A gateway on a loop of its own, and what is sent to it by hand."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, front: Front) -> None:
+    def __init__(self, loop: LoopThread, front: Front) -> None:
         self._loop = loop
         self._front = front
 
     def post(self, path: str, headers: raw_http2.Headers, data: bytes) -> raw_http2.Answer:
-        call = self._front.post(headers, data, method=path)
-        return asyncio.run_coroutine_threadsafe(call, self._loop).result(raw_http2.PATIENCE_SECONDS)
+        return self._loop.run(self._front.post(headers, data, method=path))
 
     @property
     def reached(self) -> int:
@@ -54,22 +52,8 @@ class Door:
 @pytest.fixture(scope="module")
 def door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
     folder = issue_certificates(tmp_path_factory.mktemp("door"))
-    loop, ready, done = asyncio.new_event_loop(), threading.Event(), asyncio.Event()
-    fronts = list[Front]()
-
-    async def serve() -> None:
-        async with gateway_front(folder) as front:
-            fronts.append(front)
-            ready.set()
-            await done.wait()
-
-    thread = threading.Thread(target=loop.run_until_complete, args=[serve()])
-    thread.start()
-    assert ready.wait(raw_http2.PATIENCE_SECONDS)
-    yield Door(loop, fronts[0])
-    loop.call_soon_threadsafe(done.set)
-    thread.join()
-    loop.close()
+    with loop_thread() as loop, loop.entered(gateway_front(folder)) as front:
+        yield Door(loop, front)
 
 
 @given(paths, st.sampled_from([[], [BEARER]]), headers, bodies)

@@ -762,13 +762,13 @@ async def test_streams_leave_nothing_behind(front: StreamFront) -> None:
     async def many(rounds: int) -> int:
         before = calls_under_way()
         for _ in range(rounds):
-            await one_of_each_end(front)
+            await asyncio.gather(*(one_of_each_end(front) for _ in range(5)))  # a deadline among them takes its time
         await over(before, front)
         front.backend.calls.clear()
         gc.collect()
         return len(gc.get_objects())
 
-    objects_before, memory = await many(20), peak_memory()
+    objects_before, memory = await many(4), peak_memory()
     # Some come once, for good, such as what formats a traceback; each stream has dozens.
-    assert await many(100) <= objects_before + 2_000
+    assert await many(20) <= objects_before + 2_000
     assert peak_memory() - memory < 32 * MIB

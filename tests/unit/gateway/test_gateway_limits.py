@@ -209,7 +209,7 @@ def test_of_many_addresses_and_clients_only_the_latest_are_remembered() -> None:
 
 
 def test_an_address_and_a_client_take_as_many_bytes_as_the_configuration_says() -> None:
-    count = 20_000
+    count = 5_000
     tracemalloc.start()
     try:
         door = Door(remembered=count)

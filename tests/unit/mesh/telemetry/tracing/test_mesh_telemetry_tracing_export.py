@@ -12,6 +12,7 @@ from mesh.config import ConfigError, TracingConfig
 from mesh.security.tls import server_credentials
 from mesh.telemetry.tracing.export import exporting
 from tests.collector import collecting
+from tests.tcp_server import tcp_server
 from tests.unit.mesh.echo_servers import server_config
 
 
@@ -69,16 +70,12 @@ async def garbage() -> AsyncIterator[int]:
 
 @asynccontextmanager
 async def served(greet: Callable[[asyncio.StreamWriter], None]) -> AsyncIterator[int]:
-    connections: list[asyncio.StreamWriter] = []
-
     async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.append(writer)
         greet(writer)
+        await asyncio.Event().wait()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
-        for connection in connections:
-            connection.transport.abort()
+    async with tcp_server(serve) as port:
+        yield port
 
 
 @pytest.mark.parametrize("collector", [nobody, mute, garbage])
