@@ -49,7 +49,7 @@ def doors(mesh: Mesh, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door
         (folder / "gateway.log").open("wb") as log,
         subprocess.Popen([sys.executable, "-m", "gateway", "--config", folder / "gateway.yaml"], stderr=log) as gateway,
     ):
-        channels = {name: mesh.channels.channel(f"127.0.0.1:{port}") for name, port in ports.items()}
+        channels = {name: mesh.channel(f"127.0.0.1:{port}") for name, port in ports.items()}
         for channel in channels.values():
             grpc.channel_ready_future(channel).result(timeout=30)
         yield Doors(channels, _tokens(mesh))
