@@ -21,11 +21,19 @@ run: $(VENV)/run.stamp ## Set up what running needs, and tell the whole story on
 up: $(VENV)/run.stamp ## Start everything on this machine, and stay
 	@$(BIN)/sekisho up
 
-.PHONY: test
 # In a folder of its own: pytest clears away the folders of all but the last sessions, also of those that still run.
-test: check $(VENV)/dev.stamp ## Run all checks, and all tests on as many workers as there are cores
-	@temp=$$(mktemp -d) && trap 'rm -rf "$$temp"' EXIT && \
-		$(BIN)/pytest --numprocesses auto --dist loadgroup --basetemp "$$temp/tests"
+define pytest
+@temp=$$(mktemp -d) && trap 'rm -rf "$$temp"' EXIT && \
+	$(BIN)/pytest --numprocesses auto --dist loadgroup --basetemp "$$temp/tests" $(1)
+endef
+
+.PHONY: test
+test: check $(VENV)/dev.stamp ## Run all checks, and all tests that need nothing but Python, on as many workers as there are cores
+	$(call pytest,--ignore tests/clients)
+
+.PHONY: test-clients
+test-clients: $(VENV)/dev.stamp ## Run the tests that need other toolchains: Go, its interoperability suite, grpcurl, Node.js
+	$(call pytest,tests/clients)
 
 .PHONY: check
 check: $(VENV)/dev.stamp ## Run the checks: contracts, generated code, style, types, imports, dependencies

@@ -49,26 +49,12 @@ from mesh.storage.schema import require_current
 from mesh.telemetry.metrics import Metrics
 from mesh.telemetry.tracing.tracing import tracing
 from mesh.timestamps import to_ms
-from sekisho.auth.v1 import (
-    client_registration_service_pb2_grpc,
-    exchange_service_pb2_grpc,
-    key_service_pb2_grpc,
-    partner_access_service_pb2_grpc,
-    revocation_service_pb2_grpc,
-    token_service_pb2_grpc,
-)
 
 NAME = "authserver"
 
+# Workloads that may call.
 _GATEWAY = frozenset({"gateway"})
-_PEERS = {
-    "sekisho.auth.v1.TokenService": _GATEWAY,
-    "sekisho.auth.v1.ClientRegistrationService": _GATEWAY,
-    "sekisho.auth.v1.ExchangeService": _GATEWAY,
-    "sekisho.auth.v1.RevocationService": _GATEWAY,
-    "sekisho.auth.v1.PartnerAccessService": frozenset({"payments"}),
-    "sekisho.auth.v1.KeyService": ANY_WORKLOAD,  # every backend verifies private access tokens by these keys
-}
+_PAYMENTS = frozenset({"payments"})
 
 
 @asynccontextmanager
@@ -102,7 +88,7 @@ async def running(config: AuthServerConfig) -> AsyncIterator[Server]:
             services,
             [
                 *traces.interceptors(trusting=True),
-                PeerInterceptor(_PEERS, names),
+                PeerInterceptor({service.name: service.workloads for service in services}),
                 PrivateTokenInterceptor(methods, verifier),
             ],
             reflection=ReflectionHandler(dict.fromkeys(names, contracts)),
@@ -199,38 +185,18 @@ def _services(config: AuthServerConfig, installation: Installation, work: _Work)
         ttl_seconds=config.private_token_ttl_seconds,
     )
     return [
-        Service(
-            "sekisho.auth.v1.TokenService",
-            token_service_pb2_grpc.add_TokenServiceServicer_to_server,
-            TokenServiceServicer(work.authenticator, work.client_tokens, issuer=config.issuer),
-        ),
-        Service(
-            "sekisho.auth.v1.ClientRegistrationService",
-            client_registration_service_pb2_grpc.add_ClientRegistrationServiceServicer_to_server,
+        Service.of(TokenServiceServicer(work.authenticator, work.client_tokens, issuer=config.issuer), _GATEWAY),
+        Service.of(
             ClientRegistrationServiceServicer(
                 work.registrations, database, feed, installation.peppers, trail, clock=clock
             ),
+            _GATEWAY,
         ),
-        Service(
-            "sekisho.auth.v1.ExchangeService",
-            exchange_service_pb2_grpc.add_ExchangeServiceServicer_to_server,
-            ExchangeServiceServicer(exchange),
-        ),
-        Service(
-            "sekisho.auth.v1.RevocationService",
-            revocation_service_pb2_grpc.add_RevocationServiceServicer_to_server,
-            RevocationServiceServicer(database, feed),
-        ),
-        Service(
-            "sekisho.auth.v1.PartnerAccessService",
-            partner_access_service_pb2_grpc.add_PartnerAccessServiceServicer_to_server,
-            PartnerAccessServiceServicer(feed, trail, clock),
-        ),
-        Service(
-            "sekisho.auth.v1.KeyService",
-            key_service_pb2_grpc.add_KeyServiceServicer_to_server,
-            KeyServiceServicer(key_ring),
-        ),
+        Service.of(ExchangeServiceServicer(exchange), _GATEWAY),
+        Service.of(RevocationServiceServicer(database, feed), _GATEWAY),
+        Service.of(PartnerAccessServiceServicer(feed, trail, clock), _PAYMENTS),
+        # Every backend verifies private access tokens by these keys.
+        Service.of(KeyServiceServicer(key_ring), ANY_WORKLOAD),
     ]
 
 

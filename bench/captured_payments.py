@@ -17,9 +17,9 @@ from mesh.timestamps import to_ms
 from payments.applications import Merchant, submit_application
 from payments.create_payment import NewPayment, create_payment
 from payments.money import Money
+from payments.once import once
 from payments.review import approve_application
 from payments.servicers.messages import payment_message
-from payments.servicers.once import once
 from payments.wallets import issue_payment_code, open_wallet, top_up_wallet
 from sekisho.payments.v1 import payment_service_pb2 as pb
 

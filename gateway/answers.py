@@ -70,6 +70,8 @@ class AnswersRelay:
             if not self._reading:
                 task.cancel()
             await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()  # it ended by itself just now, and nobody is left to tell; else asyncio logs it
             raise
 
     async def _run(self) -> None:

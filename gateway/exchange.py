@@ -18,8 +18,8 @@ from mesh.single_flight import SingleFlight
 from sekisho.auth.v1 import exchange_service_pb2 as pb
 from sekisho.auth.v1 import exchange_service_pb2_grpc
 
-# A call waits so long for the auth server, also for it to come back: channels try to connect every two seconds.
-_TIMEOUT_SECONDS = 5.0
+# Long enough for the auth server to come back: channels try to connect every two seconds.
+TIMEOUT_SECONDS = 5.0
 # How often the auth server is asked, if what is revoked meanwhile makes its answers old.
 _ATTEMPTS = 3
 # A private access token is to be good still when a backend reads it, by the backend's own clock.
@@ -42,14 +42,22 @@ class TokenExchange:
         channel: To the auth server.
         cache: Where the answers are.
         clock: Seconds that never go back; the cache's.
+        timeout_seconds: How long a call waits for the auth server, also for it to come back.
 
     """
 
-    def __init__(self, channel: grpc.aio.Channel, cache: ExchangeCache, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        cache: ExchangeCache,
+        clock: Callable[[], float],
+        timeout_seconds: float = TIMEOUT_SECONDS,
+    ) -> None:
         """Remember where to ask."""
         self._stub = exchange_service_pb2_grpc.ExchangeServiceStub(channel)
         self._cache = cache
         self._clock = clock
+        self._timeout_seconds = timeout_seconds
         self._flights = SingleFlight[Key, Exchanged]()
 
     async def exchange(
@@ -100,7 +108,7 @@ class TokenExchange:
         asked = self._clock()
         try:
             reply = await self._stub.ExchangeToken(
-                request, timeout=_TIMEOUT_SECONDS, metadata=request_id.outgoing(), wait_for_ready=True
+                request, timeout=self._timeout_seconds, metadata=request_id.outgoing(), wait_for_ready=True
             )
         except grpc.aio.AioRpcError as error:
             raise _refusal(error, key[1]) from error

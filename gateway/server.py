@@ -11,7 +11,7 @@ import grpc
 
 from gateway.backend_channel import BackendChannel
 from gateway.checkpoint import Checkpoint
-from gateway.exchange import TokenExchange
+from gateway.exchange import TIMEOUT_SECONDS, TokenExchange
 from gateway.exchange_cache import ExchangeCache
 from gateway.interceptor import CheckpointInterceptor, currently_shown
 from gateway.limits import Limits, Room
@@ -37,8 +37,15 @@ NAME = "gateway"
 
 
 @asynccontextmanager
-async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
+async def running(
+    config: GatewayConfig,
+    exchange_timeout_seconds: float = TIMEOUT_SECONDS,
+) -> AsyncIterator[Sequence[Server]]:
     """Run the gateway as long as the context lasts; there is a server for each listener, in their order.
+
+    Args:
+        config: Of the gateway.
+        exchange_timeout_seconds: How long a call waits for the auth server, also for it to come back.
 
     Raises:
         ConfigError: If a file is missing or wrong, contracts and configuration do not fit, or an address is taken.
@@ -66,7 +73,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[Sequence[Server]]:
             clock=time.monotonic,
         )
         limits = Limits(config.limits, routes, time.monotonic)
-        exchange = TokenExchange(traces.channel(auth), cache, time.monotonic)
+        exchange = TokenExchange(traces.channel(auth), cache, time.monotonic, exchange_timeout_seconds)
         proxy = Proxy(routes.values(), channels, config.call_timeout_seconds)
         rooms = {
             listener.name: Room(listener.server.max_concurrent_calls, config.limits.max_address_calls)

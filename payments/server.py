@@ -31,27 +31,12 @@ from payments.servicers.partner_applications import PartnerApplicationServiceSer
 from payments.servicers.partner_reviews import PartnerReviewServiceServicer
 from payments.servicers.payments import PaymentServiceServicer
 from payments.servicers.wallets import WalletServiceServicer
-from payments.servicers.watches import Watches
 from payments.software_statements import StatementSigner
-from sekisho.payments.v1 import (
-    ledger_service_pb2_grpc,
-    partner_application_service_pb2_grpc,
-    partner_review_service_pb2_grpc,
-    payment_service_pb2_grpc,
-    wallet_service_pb2_grpc,
-)
+from payments.watches import Watches
 
 _EVENTS_LOOK_SECONDS = 0.5
+# The workload that may call these services.
 _GATEWAY = frozenset({"gateway"})
-
-# Which workloads may call which service.
-PEERS = {
-    "sekisho.payments.v1.PartnerApplicationService": _GATEWAY,
-    "sekisho.payments.v1.PartnerReviewService": _GATEWAY,
-    "sekisho.payments.v1.PaymentService": _GATEWAY,
-    "sekisho.payments.v1.WalletService": _GATEWAY,
-    "sekisho.payments.v1.LedgerService": _GATEWAY,
-}
 
 
 @asynccontextmanager
@@ -81,7 +66,8 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
         metrics = Metrics(config.metrics_listen, methods)
         interceptors: list[Interceptor] = [
             *traces.interceptors(trusting=True),
-            PeerInterceptor(PEERS, names),  # first: other workloads learn nothing about tokens
+            # First: other workloads learn nothing about tokens.
+            PeerInterceptor({service.name: service.workloads for service in services}),
             PrivateTokenInterceptor(methods, verifier),
         ]
         server = Server(
@@ -103,31 +89,14 @@ async def running(config: PaymentsConfig) -> AsyncIterator[Server]:
 def _services(config: PaymentsConfig, database: Database, watches: Watches) -> list[Service]:
     signer = StatementSigner(_signing_key(config.statement_key), config.statement_issuer, config.auth_issuer)
     return [
-        Service(
-            "sekisho.payments.v1.PartnerApplicationService",
-            partner_application_service_pb2_grpc.add_PartnerApplicationServiceServicer_to_server,
-            PartnerApplicationServiceServicer(database, signer, time.time),
-        ),
-        Service(
-            "sekisho.payments.v1.PartnerReviewService",
-            partner_review_service_pb2_grpc.add_PartnerReviewServiceServicer_to_server,
-            PartnerReviewServiceServicer(database, time.time),
-        ),
-        Service(
-            "sekisho.payments.v1.PaymentService",
-            payment_service_pb2_grpc.add_PaymentServiceServicer_to_server,
+        Service.of(PartnerApplicationServiceServicer(database, signer, time.time), _GATEWAY),
+        Service.of(PartnerReviewServiceServicer(database, time.time), _GATEWAY),
+        Service.of(
             PaymentServiceServicer(database, config.fee_basis_points, time.time, watches, config.heartbeat_seconds),
+            _GATEWAY,
         ),
-        Service(
-            "sekisho.payments.v1.WalletService",
-            wallet_service_pb2_grpc.add_WalletServiceServicer_to_server,
-            WalletServiceServicer(database, time.time),
-        ),
-        Service(
-            "sekisho.payments.v1.LedgerService",
-            ledger_service_pb2_grpc.add_LedgerServiceServicer_to_server,
-            LedgerServiceServicer(database),
-        ),
+        Service.of(WalletServiceServicer(database, time.time), _GATEWAY),
+        Service.of(LedgerServiceServicer(database), _GATEWAY),
     ]
 
 

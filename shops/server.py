@@ -17,7 +17,6 @@ from mesh.storage.database import Database
 from mesh.storage.schema import require_current
 from mesh.telemetry.metrics import Metrics
 from mesh.telemetry.tracing.tracing import tracing
-from sekisho.shops.v1 import catalog_service_pb2_grpc, order_service_pb2_grpc, shop_service_pb2_grpc
 from shops.backoff import Backoff
 from shops.config import ShopsConfig
 from shops.credentials import read_credentials
@@ -32,7 +31,6 @@ from shops.servicers.shops import ShopServiceServicer
 from shops.visibility import Visibility
 from shops.workers import pay_pending_orders, take_openings_on
 
-_SERVICES = ("sekisho.shops.v1.ShopService", "sekisho.shops.v1.CatalogService", "sekisho.shops.v1.OrderService")
 _RETRIES = Backoff(first_seconds=0.5, most_seconds=30.0)
 _PENDING_ORDERS_LOOK_SECONDS = 0.5
 
@@ -70,9 +68,9 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
         catalog = CatalogServiceServicer(database, visibility, time.time)
         orders = OrderServiceServicer(database, visibility, token_key, secrets, pay_order, refund_order, time.time)
         services = [
-            Service(_SERVICES[0], shop_service_pb2_grpc.add_ShopServiceServicer_to_server, shops),
-            Service(_SERVICES[1], catalog_service_pb2_grpc.add_CatalogServiceServicer_to_server, catalog),
-            Service(_SERVICES[2], order_service_pb2_grpc.add_OrderServiceServicer_to_server, orders),
+            Service.of(shops),
+            Service.of(catalog),
+            Service.of(orders),
         ]
         contracts = own_contracts()
         metrics = Metrics(config.metrics_listen, read_methods(contracts))
@@ -80,7 +78,7 @@ async def running(config: ShopsConfig) -> AsyncIterator[Server]:
             config.server,
             services,
             traces.interceptors(trusting=False),
-            reflection=ReflectionHandler(dict.fromkeys(_SERVICES, contracts)),
+            reflection=ReflectionHandler(dict.fromkeys((service.name for service in services), contracts)),
             observers=[*metrics.observers, *traces.observers()],
         )
         await stack.enter_async_context(metrics.served())

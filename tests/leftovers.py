@@ -67,8 +67,7 @@ def nothing_left_behind() -> Iterator[None]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) -> None:
     """Have each test that is a coroutine be looked after by `no_task_left_behind`, which not all tests can use."""
-    test = obj.hypothesis.inner_test if hasattr(obj, "hypothesis") else obj
-    if inspect.iscoroutinefunction(test) and collector.istestfunction(obj, name):
+    if inspect.iscoroutinefunction(obj) and collector.istestfunction(obj, name):
         pytest.mark.usefixtures("no_task_left_behind")(obj)
 
 
@@ -95,4 +94,6 @@ def _threads_since(before: set[threading.Thread]) -> list[threading.Thread]:
     """
     others = before - {threading.main_thread()}
     new = [thread for thread in threading.enumerate() if thread not in before and not thread.daemon]
+    # A loop's own end with the loop, which may serve a whole module; one that is not closed warns.
+    new = [thread for thread in new if not thread.name.startswith("asyncio_")]
     return [thread for thread in new if _STARTED_BY.get(thread) not in others]

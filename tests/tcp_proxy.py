@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
+from tests.tcp_server import tcp_server
+
 
 @dataclass
 class TcpProxy:
@@ -49,12 +51,11 @@ class TcpProxy:
         self._open.set()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.closed:
+            return
         try:
-            if self.closed:
-                raise ConnectionRefusedError
             onward_reader, onward_writer = await _connect(self.target)
         except OSError:
-            writer.transport.abort()
             return
         connection = _Connection(writer, onward_writer, self._open, self.dead)
         self._connections.add(connection)
@@ -103,8 +104,5 @@ async def proxied(target: int | str) -> AsyncIterator[TcpProxy]:
     """Stand before a port of this machine, or before a socket."""
     proxy = TcpProxy(target)
     proxy.release()
-    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
-    async with server:
-        proxy.port = server.sockets[0].getsockname()[1]
+    async with tcp_server(proxy.serve) as proxy.port:
         yield proxy
-        proxy.cut()

@@ -59,7 +59,6 @@ class Supervisor:
     def __init__(self, home: Home, gateways: int, metrics: Mapping[str, str]) -> None:
         """Start with none."""
         self._home = home
-        self._gateways = gateways
         self._metrics = metrics
         self._services = processes(gateways)
         self._processes: dict[str, asyncio.subprocess.Process] = {}
@@ -97,16 +96,22 @@ class Supervisor:
             died.cancel()
 
     async def _all_answer(self) -> None:
-        await asyncio.gather(self._all_gateways_started(), *(self._answers(service) for service in SERVICES))
+        await asyncio.gather(*(self._answers(service) for service in SERVICES))
 
     async def _answers(self, service: str) -> None:
+        await self._started(service)
         async with _health_channel(self._home, service) as channel:
             await answer_of(channel, _ASKED_FOR.get(service, ""))
 
-    async def _all_gateways_started(self) -> None:
-        """Wait for all that share the port: it can't be told which of them answers there."""
-        log = self._home.log("gateway")
-        while log.read_bytes().count(b'"started"') < self._gateways:  # noqa: ASYNC110 - other processes write it
+    async def _started(self, service: str) -> None:
+        """Wait until all processes of a service log that they have started.
+
+        Of those that share a port, it can't be told which answers there. And a channel that finds nobody yet makes
+        longer and longer pauses between its attempts to connect.
+        """
+        log = self._home.log(service)
+        count = list(self._services.values()).count(service)
+        while log.read_bytes().count(b'"started"') < count:  # noqa: ASYNC110 - other processes write it
             await asyncio.sleep(_PAUSE_SECONDS)
 
     async def died(self) -> None:

@@ -1,12 +1,11 @@
 """Lets only the workloads through that a method is for."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from mesh.access.descriptors import service_of
 from mesh.calls.call_record import Decision, current_call
 from mesh.calls.infrastructure import INFRASTRUCTURE_SERVICES
 from mesh.calls.wrapping import Context, Handler, Run, wrap
-from mesh.config import ConfigError
 from mesh.errors import Code, ServiceError
 from mesh.security.tls import spiffe_id
 
@@ -26,18 +25,11 @@ class PeerInterceptor:
     Args:
         allowed: Names of workloads, by service (`package.Service`) or by method (`/package.Service/Method`); the
             method's own entry wins.
-        served: The services of this server; each must be in the table, and nothing else.
-
-    Raises:
-        ConfigError: If the table leaves a service out, or names one that is not served.
 
     """
 
-    def __init__(self, allowed: Mapping[str, frozenset[str]], served: Iterable[str]) -> None:
-        """Compare table and services, and prepare the SPIFFE ids."""
-        named = {service_of(name) if name.startswith("/") else name for name in allowed}
-        if misfits := named ^ set(served):
-            raise ConfigError(f"the services and the table of peers do not fit: {', '.join(sorted(misfits))}")
+    def __init__(self, allowed: Mapping[str, frozenset[str]]) -> None:
+        """Prepare the SPIFFE ids."""
         self._allowed = {
             name: workloads if workloads == ANY_WORKLOAD else frozenset(map(spiffe_id, workloads))
             for name, workloads in allowed.items()

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import gc
 import os
 import signal
 import sys
@@ -49,6 +50,7 @@ def run_service(
     except ConfigError as error:
         _log.error("can't start", error=str(error))
         return 2
+    gc.freeze()  # else the interpreter, as it ends, looks three times for garbage in all that was imported: 0.1 s
     return 0
 
 

@@ -1,15 +1,14 @@
 """gRPC servers: TLS, health, reflection, limits, and a graceful end."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import grpc
-from grpc_health.v1 import health_pb2_grpc
 
 from mesh.calls.call_record import Observer
-from mesh.calls.infrastructure import HEALTH_SERVICE
 from mesh.calls.wrapping import InterceptedHandlers, Interceptor
 from mesh.config import ConfigError, ServerConfig
 from mesh.interceptors.calls import CallInterceptor
@@ -19,6 +18,8 @@ from mesh.serving.health import HealthServicer
 from mesh.serving.listening import stop_listening
 from mesh.serving.reflection import ReflectionHandler
 
+# How the modules that gRPC generates are called.
+_STUBS = "_pb2_grpc"
 # Where anyone may connect.
 _FROM_OUTSIDE = (
     # Calls that came and are not looked at yet; of more than these, gRPC ends some at random, whoever's they are.
@@ -35,12 +36,23 @@ class Service:
         name: The service's full name, `package.Service`.
         register: The generated `add_…Servicer_to_server`.
         servicer: What implements it.
+        workloads: The workloads that may call it, for a `PeerInterceptor`.
 
     """
 
     name: str
     register: Callable[[Any, Any], None]
     servicer: object
+    workloads: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, servicer: object, workloads: frozenset[str] = frozenset()) -> "Service":
+        """Return the service that a servicer implements, by the generated class that it derives from."""
+        generated = next(each for each in type(servicer).__mro__ if each.__module__.endswith(_STUBS))
+        contract = sys.modules[generated.__module__.removesuffix("_grpc")].DESCRIPTOR
+        name = contract.services_by_name[generated.__name__.removesuffix("Servicer")].full_name
+        register = getattr(sys.modules[generated.__module__], f"add_{generated.__name__}_to_server")
+        return cls(name, register, servicer, workloads)
 
 
 class Server:
@@ -89,8 +101,7 @@ class Server:
         )
         # Messages are read last: what is wrong with them is for those who may call the method.
         handlers = InterceptedHandlers([calls, *interceptors, MessageInterceptor()])
-        health = Service(HEALTH_SERVICE, health_pb2_grpc.add_HealthServicer_to_server, self._health)
-        for service in (*services, health):
+        for service in (*services, Service.of(self._health)):
             service.register(service.servicer, handlers)
         handlers.add_generic_rpc_handlers([reflection, *([fallback] if fallback else [])])
         self._server = grpc.aio.server(
@@ -117,7 +128,7 @@ class Server:
         """Tell health checks, take no new calls, and let those under way end, each within the time configured."""
         self._health.end()
         if self._lame_duck_seconds:
-            stop_listening(self.port)
+            await stop_listening(self.port)
             await asyncio.sleep(self._lame_duck_seconds)
         await self._server.stop(self._drain_seconds)
 

@@ -12,8 +12,8 @@ from mesh.serving.paging import parse_page
 from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 from payments.applications import Merchant, get_application, submit_application
+from payments.once import once
 from payments.servicers.messages import application_message, check_id
-from payments.servicers.once import once
 from payments.software_statements import StatementSigner
 from payments.store.applications import list_applications
 from sekisho.payments.v1 import partner_application_pb2 as application_pb

@@ -14,12 +14,11 @@ from mesh.serving.fields import Fields
 from mesh.serving.paging import parse_page
 from mesh.storage.database import Database
 from mesh.timestamps import to_ms
-from payments.cancel_payment import cancel_payment
-from payments.capture_payment import capture_payment
+from payments.change_payment import cancel_payment, capture_payment, refund_payment
 from payments.create_payment import NewPayment, create_payment
 from payments.money import Money
+from payments.once import IdentifiedRequest, once
 from payments.payment_states import Payment
-from payments.refund_payment import refund_payment
 from payments.servicers.cursors import decode_cursor, encode_cursor, invalid_cursor
 from payments.servicers.messages import (
     change_message,
@@ -29,11 +28,10 @@ from payments.servicers.messages import (
     payment_message,
     required_amount,
 )
-from payments.servicers.once import IdentifiedRequest, once
-from payments.servicers.watches import Watch, Watches
 from payments.store.events import count_events, list_events
 from payments.store.ledger import balances_of_partner
 from payments.store.payments import get_payment, list_payments
+from payments.watches import Watch, Watches
 from sekisho.payments.v1 import payment_service_pb2 as pb
 from sekisho.payments.v1 import payment_service_pb2_grpc as pb_grpc
 

@@ -13,8 +13,8 @@ from mesh.serving.fields import Fields
 from mesh.storage.database import Database
 from mesh.timestamps import timestamp, to_ms
 from payments.money import check_currency
+from payments.once import once
 from payments.servicers.messages import check_id, money_message, required_amount, wallet_message
-from payments.servicers.once import once
 from payments.store.wallets import get_wallet
 from payments.wallets import issue_payment_code, open_wallet, top_up_wallet
 from sekisho.payments.v1 import wallet_service_pb2 as pb

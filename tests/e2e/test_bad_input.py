@@ -27,6 +27,11 @@ INVALID_REQUEST = ("INVALID_ARGUMENT", "INVALID_REQUEST")
 
 
 @pytest.fixture(scope="module")
+def mesh(mesh_on_each_database: Mesh) -> Mesh:
+    return mesh_on_each_database
+
+
+@pytest.fixture(scope="module")
 def tenant(mesh: Mesh) -> Tenant:
     return mesh.tenant()
 

@@ -1,11 +1,5 @@
 """OAuth libraries that know nothing of Sekisho work with its HTTP face as they are."""
 
-import json
-import os
-import shutil
-import subprocess
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,14 +14,8 @@ from requests_oauthlib import OAuth2Session
 from sekisho.auth.v1 import client_registration_service_pb2 as registration_pb
 from sekisho.auth.v1 import token_service_pb2 as token_pb
 from sekisho.payments.v1 import payment_service_pb2 as payment_pb
-from tests.mesh import OK, Mesh, mesh_up
+from tests.mesh import OK, Mesh
 from tests.waiting import until
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    with mesh_up(tmp_path_factory.mktemp("http") / "home") as mesh:
-        yield mesh
 
 
 def trusting(mesh: Mesh, session: Any = None) -> Any:
@@ -70,17 +58,17 @@ def registered_with(mesh: Mesh, session: Any, **metadata: Any) -> dict[str, Any]
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-def test_authlib_goes_all_the_way(running: Mesh, method: str) -> None:
-    metadata = discovered(running)
+def test_authlib_goes_all_the_way(mesh: Mesh, method: str) -> None:
+    metadata = discovered(mesh)
     AuthorizationServerMetadata(metadata).validate_issuer()
     AuthorizationServerMetadata(metadata).validate_token_endpoint()
     AuthorizationServerMetadata(metadata).validate_jwks_uri()
-    master = trusting(running, AuthlibSession(*running.credentials("master")))
+    master = trusting(mesh, AuthlibSession(*mesh.credentials("master")))
     token = master.fetch_token(metadata["token_endpoint"], grant_type="client_credentials", scope="clients.write")
     assert token["scope"] == "clients.write"
-    client = registered_with(running, master, token_endpoint_auth_method=method)
+    client = registered_with(mesh, master, token_endpoint_auth_method=method)
     shop = trusting(
-        running,
+        mesh,
         AuthlibSession(
             client["client_id"],
             client["client_secret"],
@@ -95,17 +83,17 @@ def test_authlib_goes_all_the_way(running: Mesh, method: str) -> None:
     assert (asked["active"], asked["client_id"]) == (True, client["client_id"])
     assert shop.revoke_token(metadata["revocation_endpoint"], **question).status_code == 200
     assert shop.introspect_token(introspect, **question).json() == {"active": False}
-    managed(trusting(running), client)
+    managed(trusting(mesh), client)
 
 
-def test_requests_oauthlib_goes_all_the_way(running: Mesh) -> None:
-    metadata, own = discovered(running), running.credentials("master")
+def test_requests_oauthlib_goes_all_the_way(mesh: Mesh) -> None:
+    metadata, own = discovered(mesh), mesh.credentials("master")
     client = BackendApplicationClient(client_id=own[0])
-    master = trusting(running, OAuth2Session(client=client))
+    master = trusting(mesh, OAuth2Session(client=client))
     token = master.fetch_token(metadata["token_endpoint"], client_id=own[0], client_secret=own[1])
-    managed(trusting(running), registered_with(running, master))
+    managed(trusting(mesh), registered_with(mesh, master))
     revocation = client.prepare_token_revocation_request(metadata["revocation_endpoint"], token["access_token"])
-    session = trusting(running)
+    session = trusting(mesh)
     url, headers, body = revocation
     assert session.post(url, headers=headers, data=body, auth=own, timeout=20).status_code == 200
     question = {"token": token["access_token"]}
@@ -125,19 +113,19 @@ def way(mesh: Mesh, client: dict[str, Any], key: Jwk) -> Any:
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post", "private_key_jwt"])
-def test_requests_oauth2client_goes_all_the_way(running: Mesh, method: str) -> None:
-    session, issuer = trusting(running), running.addresses["oauth"]
+def test_requests_oauth2client_goes_all_the_way(mesh: Mesh, method: str) -> None:
+    session, issuer = trusting(mesh), mesh.addresses["oauth"]
 
     def discover(auth: Any) -> OAuth2Client:
         return OAuth2Client.from_discovery_endpoint(issuer=issuer, auth=auth, session=session, testing=True)
 
-    token = discover(ClientSecretBasic(*running.credentials("master"))).client_credentials(scope="clients.write")
+    token = discover(ClientSecretBasic(*mesh.credentials("master"))).client_credentials(scope="clients.write")
     key = Jwk.generate(alg="ES256").with_kid_thumbprint()
     keys = {"jwks": {"keys": [key.public_jwk().minimize().to_dict()]}} if method == "private_key_jwt" else {}
-    by_master = trusting(running)
+    by_master = trusting(mesh)
     by_master.headers["Authorization"] = f"Bearer {token.access_token}"
-    registered = registered_with(running, by_master, token_endpoint_auth_method=method, **keys)
-    shop = discover(way(running, registered, key))
+    registered = registered_with(mesh, by_master, token_endpoint_auth_method=method, **keys)
+    shop = discover(way(mesh, registered, key))
     own = shop.client_credentials(scope="payments.read")
     assert shop.introspect_token(own)["scope"] == "payments.read"
     assert shop.revoke_access_token(own)
@@ -145,84 +133,43 @@ def test_requests_oauth2client_goes_all_the_way(running: Mesh, method: str) -> N
     managed(session, registered)
 
 
-@pytest.fixture(scope="module")
-def openid_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install openid-client from npm beside the script that uses it; return the script."""
-    npm = shutil.which("npm")
-    if npm is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("CI needs Node.js, to try openid-client")
-        pytest.skip("Node.js is not installed, so openid-client can't be tried")
-    folder = tmp_path_factory.mktemp("node")
-    shutil.copytree(Path(__file__).with_name("openid_client"), folder, dirs_exist_ok=True)
-    command = [npm, "install", "--no-package-lock", "--no-audit", "--no-fund"]
-    subprocess.run(command, cwd=folder, check=True, capture_output=True, timeout=300)
-    return folder / "all_the_way.mjs"
-
-
-@pytest.mark.timeout(600)
-def test_openid_client_from_npm_goes_all_the_way_by_a_key_of_its_own(running: Mesh, openid_client: Path) -> None:
-    client_id, client_secret = running.credentials("master")
-    environment = {
-        **os.environ,
-        "NODE_EXTRA_CA_CERTS": running.addresses["ca"],
-        "ISSUER": running.addresses["oauth"],
-        "MASTER_ID": client_id,
-        "MASTER_SECRET": client_secret,
-        "SOFTWARE_STATEMENT": running.approved_application(running.token("master")).software_statement,
-    }
-    command = ["/usr/bin/env", "node", str(openid_client)]
-    run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
-    assert run.returncode == 0, run.stderr
-    seen = json.loads(run.stdout)
-    assert seen.pop("client_id") == seen.pop("introspected")
-    assert seen == {
-        "master_scope": "clients.write",
-        "has_secret": False,
-        "after": {"active": False},
-        "changed": "Coffee House",
-        "deleted": 204,
-        "gone": 401,
-    }
-
-
-def test_tokens_of_both_protocols_are_the_same(running: Mesh) -> None:
-    metadata = discovered(running)
-    session, shop = trusting(running), running.tenant()
+def test_tokens_of_both_protocols_are_the_same(mesh: Mesh) -> None:
+    metadata = discovered(mesh)
+    session, shop = trusting(mesh), mesh.tenant()
     own = (shop.client_id, shop.client_secret)
     grant = {"grant_type": "client_credentials"}
     by_http = session.post(metadata["token_endpoint"], data=grant, auth=own, timeout=20).json()["access_token"]
-    by_grpc = running.token_of(*own)
+    by_grpc = mesh.token_of(*own)
     listing, credentials = payment_pb.ListPaymentsRequest(), {"client_id": own[0], "client_secret": own[1]}
     for token in (by_http, by_grpc):
-        assert running.attempt(running.payments.ListPayments, listing, token) == OK
+        assert mesh.attempt(mesh.payments.ListPayments, listing, token) == OK
         asked = session.post(metadata["introspection_endpoint"], data={"token": token}, auth=own, timeout=20).json()
-        told = running.call(running.tokens.IntrospectToken, token_pb.IntrospectTokenRequest(token=token, **credentials))
+        told = mesh.call(mesh.tokens.IntrospectToken, token_pb.IntrospectTokenRequest(token=token, **credentials))
         assert (asked["client_id"], asked["partner_id"]) == (told.client_id, told.partner_id)
         assert (told.client_id, told.partner_id) == (shop.client_id, shop.partner_id)
     revoked = session.post(metadata["revocation_endpoint"], data={"token": by_grpc}, auth=own, timeout=20)
     assert revoked.status_code == 200
-    running.call(running.tokens.RevokeToken, token_pb.RevokeTokenRequest(token=by_http, **credentials))
+    mesh.call(mesh.tokens.RevokeToken, token_pb.RevokeTokenRequest(token=by_http, **credentials))
     for token in (by_http, by_grpc):
-        until(lambda token=token: running.attempt(running.payments.ListPayments, listing, token)[1] == "INVALID_TOKEN")
+        until(lambda token=token: mesh.attempt(mesh.payments.ListPayments, listing, token)[1] == "INVALID_TOKEN")
 
 
-def test_failures_at_one_door_count_at_the_other(running: Mesh) -> None:
-    endpoint, session = discovered(running)["token_endpoint"], trusting(running)
+def test_failures_at_one_door_count_at_the_other(mesh: Mesh) -> None:
+    endpoint, session = discovered(mesh)["token_endpoint"], trusting(mesh)
     grant = {"grant_type": "client_credentials"}
     wrong = {"client_id": "cli_nobody", "client_secret": "wrong"}
     while session.post(endpoint, data={**grant, **wrong}, timeout=20).status_code != 429:
         pass
     by_grpc = token_pb.IssueTokenRequest(**grant, **wrong)
-    assert running.attempt(running.tokens.IssueToken, by_grpc) == ("RESOURCE_EXHAUSTED", "TOO_MANY_FAILURES")
-    assert running.token("master")
+    assert mesh.attempt(mesh.tokens.IssueToken, by_grpc) == ("RESOURCE_EXHAUSTED", "TOO_MANY_FAILURES")
+    assert mesh.token("master")
 
 
-def test_a_client_that_was_registered_by_http_is_known_by_grpc(running: Mesh) -> None:
-    metadata, master = discovered(running), running.token("master")
-    statement = running.approved_application(master).software_statement
+def test_a_client_that_was_registered_by_http_is_known_by_grpc(mesh: Mesh) -> None:
+    metadata, master = discovered(mesh), mesh.token("master")
+    statement = mesh.approved_application(master).software_statement
     registered = (
-        trusting(running)
+        trusting(mesh)
         .post(
             metadata["registration_endpoint"],
             json={"software_statement": statement},
@@ -232,5 +179,5 @@ def test_a_client_that_was_registered_by_http_is_known_by_grpc(running: Mesh) ->
         .json()
     )
     get = registration_pb.GetClientRequest(client_id=registered["client_id"])
-    assert running.call(running.registration.GetClient, get, master).scope == registered["scope"]
-    assert running.token_of(registered["client_id"], registered["client_secret"])
+    assert mesh.call(mesh.registration.GetClient, get, master).scope == registered["scope"]
+    assert mesh.token_of(registered["client_id"], registered["client_secret"])

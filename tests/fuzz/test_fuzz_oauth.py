@@ -1,6 +1,5 @@
 """What clients of the HTTP face send: it is read as what it is, or refused by an error that was made for that."""
 
-import asyncio
 import base64
 import json
 from collections.abc import Mapping
@@ -114,9 +113,9 @@ def test_metadata_is_refused_or_read(fields: Mapping[str, object]) -> None:
 
 @given(st.binary(max_size=200) | spliced(json.dumps(METADATA).encode()))
 @cases(200)
-def test_a_body_is_refused_or_a_json_object(body: bytes) -> None:
+async def test_a_body_is_refused_or_a_json_object(body: bytes) -> None:
     try:
-        fields = asyncio.run(read_json(request(body, content_type="application/json"), 1))
+        fields = await read_json(request(body, content_type="application/json"), 1)
     except Refused:
         return
     assert fields == {name: value for name, value in json.loads(body).items() if value is not None}
@@ -124,9 +123,9 @@ def test_a_body_is_refused_or_a_json_object(body: bytes) -> None:
 
 @given(st.binary(max_size=200) | spliced(FORM))
 @cases(200)
-def test_a_body_is_refused_or_a_form_of_distinct_parameters(body: bytes) -> None:
+async def test_a_body_is_refused_or_a_form_of_distinct_parameters(body: bytes) -> None:
     try:
-        form = asyncio.run(read_form(request(body, content_type="application/x-www-form-urlencoded"), 1))
+        form = await read_form(request(body, content_type="application/x-www-form-urlencoded"), 1)
     except Refused:
         return
     assert all(form.values())

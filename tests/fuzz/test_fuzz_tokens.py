@@ -1,7 +1,5 @@
 """What callers show to prove who they are: nothing but the genuine thing, letter by letter, proves anything."""
 
-import asyncio
-
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
@@ -74,28 +72,30 @@ def test_contents_that_are_sealed_are_rejected_or_a_whole_access_token(contents:
     assert msgspec.convert(msgspec.to_builtins(opened), AccessToken) == opened
 
 
-def caller_by(token: str) -> Caller | None:
+async def caller_by(token: str) -> Caller | None:
     async def fetch() -> Keys:
         return KEYS
 
     verifier = PrivateTokenVerifier(fetch, "authserver", "payments", lambda: float(NOW))
     try:
-        return asyncio.run(verifier.verify(token))
+        return await verifier.verify(token)
     except InvalidPrivateToken:
         return None
 
 
 @given(spoiled(PRIVATE))
 @cases(80)
-def test_a_private_token_that_is_not_the_one_signed_proves_nothing(token: str) -> None:
-    assert caller_by(token) is None
+async def test_a_private_token_that_is_not_the_one_signed_proves_nothing(token: str) -> None:
+    assert await caller_by(token) is None
 
 
 @given(claim_names, values)
 @cases(60)
-def test_a_private_token_with_any_claim_spoiled_is_refused_or_speaks_for_whom_it_says(name: str, value: object) -> None:
+async def test_a_private_token_with_any_claim_spoiled_is_refused_or_speaks_for_whom_it_says(
+    name: str, value: object
+) -> None:
     header = {"alg": "ES256", "typ": private_tokens.TYP, "kid": SIGNER.kid}
-    caller = caller_by(forge(header, {**PRIVATE_CLAIMS, name: value}, es256(SIGNER.key)))
+    caller = await caller_by(forge(header, {**PRIVATE_CLAIMS, name: value}, es256(SIGNER.key)))
     if caller is not None:
         said = {**PRIVATE_CLAIMS, name: value}
         assert (caller.client_id, caller.client_type) == (said["client_id"], said["client_type"])
@@ -106,9 +106,9 @@ def test_a_private_token_with_any_claim_spoiled_is_refused_or_speaks_for_whom_it
 
 @given(header_names, values)
 @cases(60)
-def test_a_private_token_with_any_header_spoiled_is_refused_or_the_same(name: str, value: object) -> None:
+async def test_a_private_token_with_any_header_spoiled_is_refused_or_the_same(name: str, value: object) -> None:
     header = {"alg": "ES256", "typ": private_tokens.TYP, "kid": SIGNER.kid, name: value}
-    assert caller_by(forge(header, PRIVATE_CLAIMS, es256(SIGNER.key))) in {None, CALLER}
+    assert await caller_by(forge(header, PRIVATE_CLAIMS, es256(SIGNER.key))) in {None, CALLER}
 
 
 @given(st.binary(max_size=300), st.binary(max_size=300))

@@ -137,7 +137,7 @@ def payments_config(
 
 @asynccontextmanager
 async def both_servers(folder: Path, database: str, drain_seconds: float = 1.0, **settings: Any) -> AsyncIterator[int]:
-    keys = Service("sekisho.auth.v1.KeyService", key_service_pb2_grpc.add_KeyServiceServicer_to_server, KeyServicer())
+    keys = Service.of(KeyServicer())
     auth = Server(
         server_config(folder, "authserver"), [keys], [], reflection=ReflectionHandler({keys.name: own_contracts()})
     )

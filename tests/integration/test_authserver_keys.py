@@ -88,33 +88,27 @@ def operator(config: AuthServerConfig, database: Database) -> Credentials:
     return provision(config, database)
 
 
-def test_replicas_that_start_at_once_on_an_empty_database_take_each_others_tokens(
+async def test_replicas_that_start_at_once_on_an_empty_database_take_each_others_tokens(
     config: AuthServerConfig, certificates: Path, operator: Credentials
 ) -> None:
-    async def story() -> None:
-        async with two(config, certificates) as replicas:
-            assert len(await replicas[0].kids()) == 1
-            assert await replicas[0].kids() == await replicas[1].kids()
-            for one, other in itertools.product(replicas, replicas):
-                assert await other.takes(await one.token(operator))
-
-    asyncio.run(story())
+    async with two(config, certificates) as replicas:
+        assert len(await replicas[0].kids()) == 1
+        assert await replicas[0].kids() == await replicas[1].kids()
+        for one, other in itertools.product(replicas, replicas):
+            assert await other.takes(await one.token(operator))
 
 
-def test_hostile_tokens_are_refused_on_the_wire(
+async def test_hostile_tokens_are_refused_on_the_wire(
     config: AuthServerConfig, certificates: Path, operator: Credentials
 ) -> None:
     private_key = SigningKey.from_pem(create_pem())
 
-    async def story() -> None:
-        async with two(config, certificates) as (replica, _):
-            good = await replica.token(operator)
-            forged = [make(private_key, "pat+jwt", {"iss": config.issuer}) for make in HOSTILE.values()]
-            for token in ("", "\0", "a" * 1_000_000, good + "a" * 1_000_000, good[:-1], good + "=", *forged):
-                assert not await replica.takes(token)
-            assert await replica.takes(good)
-
-    asyncio.run(story())
+    async with two(config, certificates) as (replica, _):
+        good = await replica.token(operator)
+        forged = [make(private_key, "pat+jwt", {"iss": config.issuer}) for make in HOSTILE.values()]
+        for token in ("", "\0", "a" * 1_000_000, good + "a" * 1_000_000, good[:-1], good + "=", *forged):
+            assert not await replica.takes(token)
+        assert await replica.takes(good)
 
 
 async def publish(count: int, replicas: Sequence[Replica]) -> None:
@@ -137,7 +131,7 @@ async def exchange_secrets_and_keys(made_by: Replica, replicas: Sequence[Replica
     await publish(1, replicas)
 
 
-def test_key_encryption_key_and_pepper_are_replaced_without_downtime(
+async def test_key_encryption_key_and_pepper_are_replaced_without_downtime(
     config: AuthServerConfig, certificates: Path, operator: Credentials, database: Database
 ) -> None:
     old_kek, new_kek = config.key_encryption_keys[0], config.key_encryption_keys[0].with_name("kek-2")
@@ -148,65 +142,57 @@ def test_key_encryption_key_and_pepper_are_replaced_without_downtime(
         replace(config, key_encryption_keys=(new_kek,), peppers=(new,)),
     ]
 
-    async def story() -> None:
-        async with two(config, certificates) as replicas:
-            tokens = [await replicas[0].token(operator)]
+    async with two(config, certificates) as replicas:
+        tokens = [await replicas[0].token(operator)]
 
-            async def check(*up: Replica) -> None:
-                tokens.extend([await replica.token(operator) for replica in up])
-                assert all([await replica.takes(token) for replica in up for token in tokens])
-                for replica in up:
-                    await exchange_secrets_and_keys(replica, up, database)
+        async def check(*up: Replica) -> None:
+            tokens.extend([await replica.token(operator) for replica in up])
+            assert all([await replica.takes(token) for replica in up for token in tokens])
+            for replica in up:
+                await exchange_secrets_and_keys(replica, up, database)
 
+        await check(*replicas)
+        for step, (replica, other) in itertools.product(steps[:2], (replicas, replicas[::-1])):
+            await replica.stop()
+            await check(other)
+            await replica.start(step)
             await check(*replicas)
-            for step, (replica, other) in itertools.product(steps[:2], (replicas, replicas[::-1])):
-                await replica.stop()
-                await check(other)
-                await replica.start(step)
-                await check(*replicas)
-            for replica, other in (replicas, replicas[::-1]):
-                await replica.stop()
-                await replica.start(steps[2])
-                assert await replica.takes(tokens[0])
-                await replica.token(operator)
-                await other.token(operator)
-
-    asyncio.run(story())
+        for replica, other in (replicas, replicas[::-1]):
+            await replica.stop()
+            await replica.start(steps[2])
+            assert await replica.takes(tokens[0])
+            await replica.token(operator)
+            await other.token(operator)
     for file in (old_kek, new_kek):
         encryption = read_installation(replace(config, key_encryption_keys=(file,))).key_encryption
         live = [key for key in database.read_here(list_keys) if key.times.retire_time is None]
         assert [encryption.is_current(key.material, key.use) for key in live] == [file == new_kek] * 2
 
 
-def test_a_sealing_key_that_someone_else_has_is_replaced_and_dead_everywhere(
+async def test_a_sealing_key_that_someone_else_has_is_replaced_and_dead_everywhere(
     config: AuthServerConfig, certificates: Path, operator: Credentials, database: Database
 ) -> None:
     keeper = keeper_of(config)
 
-    async def story() -> None:
-        async with two(config, certificates) as replicas:
-            stolen = await replicas[0].token(operator)
-            (old,) = [key for key in await database.read(list_keys) if key.use == Use.SEALING]
-            watch = replicas[1].revocations.WatchRevocations(revocation_pb.WatchRevocationsRequest())
-            await watch.read()
-            now_ms = to_ms(time.time())
-            new = await database.run(
-                lambda connection: rotate_key(connection, keeper, Use.SEALING, now_ms, at_once=True)
-            )
-            while time.time() * 1000 < new.times.activate_time + 200:  # nobody's good token is refused meanwhile
-                for one, other in itertools.permutations(replicas):
-                    assert await other.takes(await one.token(operator))
-                    assert await other.takes(stolen)
-            now_ms = to_ms(time.time())
-            await database.run(lambda connection: retire_key(connection, keeper, old.times.key_id, now_ms))
-            retired = time.monotonic()
-            for replica in replicas:
-                while await replica.takes(stolen):
-                    assert time.monotonic() < retired + PATIENCE_SECONDS
+    async with two(config, certificates) as replicas:
+        stolen = await replicas[0].token(operator)
+        (old,) = [key for key in await database.read(list_keys) if key.use == Use.SEALING]
+        watch = replicas[1].revocations.WatchRevocations(revocation_pb.WatchRevocationsRequest())
+        await watch.read()
+        now_ms = to_ms(time.time())
+        new = await database.run(lambda connection: rotate_key(connection, keeper, Use.SEALING, now_ms, at_once=True))
+        while time.time() * 1000 < new.times.activate_time + 200:  # nobody's good token is refused meanwhile
             for one, other in itertools.permutations(replicas):
                 assert await other.takes(await one.token(operator))
-            while not any(revocation.everything for revocation in (await watch.read()).revocations):
-                assert time.monotonic() < retired + PATIENCE_SECONDS  # gateways drop what they have made of it
-            watch.cancel()
-
-    asyncio.run(story())
+                assert await other.takes(stolen)
+        now_ms = to_ms(time.time())
+        await database.run(lambda connection: retire_key(connection, keeper, old.times.key_id, now_ms))
+        retired = time.monotonic()
+        for replica in replicas:
+            while await replica.takes(stolen):
+                assert time.monotonic() < retired + PATIENCE_SECONDS
+        for one, other in itertools.permutations(replicas):
+            assert await other.takes(await one.token(operator))
+        while not any(revocation.everything for revocation in (await watch.read()).revocations):
+            assert time.monotonic() < retired + PATIENCE_SECONDS  # gateways drop what they have made of it
+        watch.cancel()

@@ -105,7 +105,7 @@ async def soon(condition: Callable[[], Awaitable[bool]]) -> None:
             pass
 
 
-def test_a_restored_database_brings_no_revoked_token_back_to_life(home: Home) -> None:
+async def test_a_restored_database_brings_no_revoked_token_back_to_life(home: Home) -> None:
     async def story() -> None:
         async with auth_server(home) as newer:
             token = await newer.token()
@@ -125,75 +125,63 @@ def test_a_restored_database_brings_no_revoked_token_back_to_life(home: Home) ->
                     await soon(is_refused)
                     assert await server.is_good(await server.token())
 
-    asyncio.run(story())
+    await story()
 
 
-def test_what_is_lost_is_told_and_is_no_finding_any_more_once_the_restore_is_declared(home: Home) -> None:
+async def test_what_is_lost_is_told_and_is_no_finding_any_more_once_the_restore_is_declared(home: Home) -> None:
     async def check() -> dict[str, Any]:
         ran = await command(home, "audit", "check", "--json")
         verdict: dict[str, Any] = json.loads(ran.stdout)
         assert ran.returncode == (0 if verdict["ok"] else 1), ran.stderr
         return verdict
 
-    async def story() -> None:
-        async with auth_server(home) as server:  # exports the head as it starts
-            restore = await asyncio.to_thread(back_up, home.database("authserver"))
-            await server.revoke(await server.token())
-        before = await check()
-        last = before["verified"]  # the revocation; before it the set-up
-        assert before == {"ok": True, "findings": [], "verified": last, "confirmed_heads": 2, "restores": []}
-        await asyncio.to_thread(restore)
-        assert (await check())["findings"] == [{"what": "truncated", "where": f"line {last}: they were exported"}]
-        told = await command(home, "auth", "restored", "--yes")
-        assert told.returncode == 0, told.stderr
-        assert f"Lost: lines {last} to {last} of the audit log" in told.stdout
-        assert await check() == {
-            "ok": True,
-            "findings": [],
-            "verified": last,
-            "confirmed_heads": 1,
-            "restores": [{"line": last, "kept_until": last - 1}],
-        }
-        listed = await command(home, "audit", "list", "--action", "database.restored", "--json")
-        line = json.loads(listed.stdout)
-        assert line["details"] == {"kept_until": str(last - 1), "lost_until": str(last)}
-        assert line["actor"].startswith("operator:")
-
-    asyncio.run(story())
+    async with auth_server(home) as server:  # exports the head as it starts
+        restore = await asyncio.to_thread(back_up, home.database("authserver"))
+        await server.revoke(await server.token())
+    before = await check()
+    last = before["verified"]  # the revocation; before it the set-up
+    assert before == {"ok": True, "findings": [], "verified": last, "confirmed_heads": 2, "restores": []}
+    await asyncio.to_thread(restore)
+    assert (await check())["findings"] == [{"what": "truncated", "where": f"line {last}: they were exported"}]
+    told = await command(home, "auth", "restored", "--yes")
+    assert told.returncode == 0, told.stderr
+    assert f"Lost: lines {last} to {last} of the audit log" in told.stdout
+    assert await check() == {
+        "ok": True,
+        "findings": [],
+        "verified": last,
+        "confirmed_heads": 1,
+        "restores": [{"line": last, "kept_until": last - 1}],
+    }
+    listed = await command(home, "audit", "list", "--action", "database.restored", "--json")
+    line = json.loads(listed.stdout)
+    assert line["details"] == {"kept_until": str(last - 1), "lost_until": str(last)}
+    assert line["actor"].startswith("operator:")
 
 
-def test_failures_are_throttled_by_the_address_that_the_gateway_forwards_and_counted(home: Home) -> None:
-    async def story() -> None:
-        async with auth_server(home) as server:
-            seen = [await server.fail(f"cli_{number}", "203.0.113.7") for number in range(11)]
-            assert seen == [("UNAUTHENTICATED", "INVALID_CLIENT")] * 10 + [("RESOURCE_EXHAUSTED", "TOO_MANY_FAILURES")]
-            assert await server.fail("cli_99", "203.0.113.8") == ("UNAUTHENTICATED", "INVALID_CLIENT")
-            assert await server.token()
-        listed = await command(home, "audit", "list", "--action", "client_authentication.refused", "--json")
-        assert json.loads(listed.stdout)["details"] == {"count": "12", "client_ids": "12", "addresses": "2"}
-
-    asyncio.run(story())
+async def test_failures_are_throttled_by_the_address_that_the_gateway_forwards_and_counted(home: Home) -> None:
+    async with auth_server(home) as server:
+        seen = [await server.fail(f"cli_{number}", "203.0.113.7") for number in range(11)]
+        assert seen == [("UNAUTHENTICATED", "INVALID_CLIENT")] * 10 + [("RESOURCE_EXHAUSTED", "TOO_MANY_FAILURES")]
+        assert await server.fail("cli_99", "203.0.113.8") == ("UNAUTHENTICATED", "INVALID_CLIENT")
+        assert await server.token()
+    listed = await command(home, "audit", "list", "--action", "client_authentication.refused", "--json")
+    assert json.loads(listed.stdout)["details"] == {"count": "12", "client_ids": "12", "addresses": "2"}
 
 
 @ON_ANY_DATABASE
-def test_without_a_yes_nothing_is_done(home: Home) -> None:
-    async def story() -> None:
-        before = await command(home, "audit", "list")
-        ran = await command(home, "auth", "restored")  # nobody answers
-        assert ran.returncode == 1
-        assert "End all access tokens now? [y/N]" in ran.stderr
-        assert (await command(home, "audit", "list")).stdout == before.stdout
-
-    asyncio.run(story())
+async def test_without_a_yes_nothing_is_done(home: Home) -> None:
+    before = await command(home, "audit", "list")
+    ran = await command(home, "auth", "restored")  # nobody answers
+    assert ran.returncode == 1
+    assert "End all access tokens now? [y/N]" in ran.stderr
+    assert (await command(home, "audit", "list")).stdout == before.stdout
 
 
 @ON_ANY_DATABASE
-def test_another_audit_key_is_refused(home: Home) -> None:
-    async def story() -> None:
-        key = home.folder("authserver") / "audit-key"
-        await asyncio.to_thread(key.write_bytes, bytes(32))
-        ran = await command(home, "auth", "restored", "--yes")
-        assert ran.returncode == 2
-        assert "no line of the audit log was written with" in ran.stderr
-
-    asyncio.run(story())
+async def test_another_audit_key_is_refused(home: Home) -> None:
+    key = home.folder("authserver") / "audit-key"
+    await asyncio.to_thread(key.write_bytes, bytes(32))
+    ran = await command(home, "auth", "restored", "--yes")
+    assert ran.returncode == 2
+    assert "no line of the audit log was written with" in ran.stderr

@@ -1,6 +1,7 @@
 """What a gateway is behind is broken, in every way there is: those who have nothing to do with it notice nothing."""
 
 import asyncio
+import itertools
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -13,9 +14,11 @@ import pytest
 
 from gateway.server import running
 from mesh.calls.error_info import read_error_info
+from tests.tcp_server import tcp_server
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, FakeBackend, issue_certificates, started
 from tests.unit.gateway.front import (
+    HASTY_SECONDS,
     PATIENCE_SECONDS,
     PUBLIC_METHOD,
     TOKEN,
@@ -58,26 +61,23 @@ async def nobody(_folder: Path) -> AsyncIterator[int]:
 @asynccontextmanager
 async def mute(_folder: Path) -> AsyncIterator[int]:
     """Accept connections, and say nothing: no TLS either."""
-    connections: list[asyncio.StreamWriter] = []
 
-    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        connections.append(writer)
+    async def serve(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        await asyncio.Event().wait()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
-        for connection in connections:
-            connection.transport.abort()
+    async with tcp_server(serve) as port:
+        yield port
 
 
 @asynccontextmanager
 async def hanging_up(_folder: Path) -> AsyncIterator[int]:
     """Break each connection as it comes."""
 
-    async def serve(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        writer.transport.abort()
+    async def serve(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        pass
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
+    async with tcp_server(serve) as port:
+        yield port
 
 
 @asynccontextmanager
@@ -147,7 +147,7 @@ async def assert_only_its_own_calls_fail(front: Front) -> None:
 
 
 async def test_a_slow_auth_server_delays_only_whom_it_does_not_know_yet(folder: Path) -> None:
-    async with gateway_front(folder) as front:
+    async with gateway_front(folder, exchange_timeout_seconds=2.0) as front:
         await front.keeps_exchanges()
         front.auth.open.clear()
         new = asyncio.ensure_future(ending(front.call(b"new", token="sat_new")))
@@ -160,21 +160,24 @@ async def test_a_slow_auth_server_delays_only_whom_it_does_not_know_yet(folder: 
         assert await front.call(b"new", token="sat_new") == b"new"
 
 
-async def test_an_auth_server_that_comes_and_goes_lets_nobody_through_unchecked(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.exchange._TIMEOUT_SECONDS", 0.3)
-
-    async with gateway_front(folder) as front:
+async def test_an_auth_server_that_comes_and_goes_lets_nobody_through_unchecked(folder: Path) -> None:
+    async with gateway_front(folder, exchange_timeout_seconds=HASTY_SECONDS) as front:
         await front.keeps_exchanges()
-        ends, before, number = Counter[tuple[Status, str]](), len(front.backend.calls), 0
-        for _ in range(5):
-            for change in (front.auth.kill, front.auth.start):
-                await change()
-                for _ in range(5):
-                    number += 1
-                    assert await ending(front.call(b"known")) == OK  # the grace is long
-                    assert await ending(front.call(b"no", token="sat_NO")) in {INVALID, UNCHECKED}
-                    ends[await ending(front.call(b"new", token=f"sat_new{number}"))] += 1
+        ends, before, numbers = Counter[tuple[Status, str]](), len(front.backend.calls), itertools.count()
+
+        async def three_call() -> tuple[Status, str]:
+            assert await ending(front.call(b"known")) == OK  # the grace is long
+            assert await ending(front.call(b"no", token="sat_NO")) in {INVALID, UNCHECKED}
+            end = await ending(front.call(b"new", token=f"sat_new{next(numbers)}"))
+            ends[end] += 1
+            return end
+
+        for _ in range(4):
+            await front.auth.kill()
+            assert set(await asyncio.gather(*(three_call() for _ in range(5)))) == {UNCHECKED}
+            await front.auth.start()
+            async with asyncio.timeout(PATIENCE_SECONDS):
+                while await three_call() != OK:
+                    pass
         assert set(ends) == {OK, UNCHECKED}
-        assert len(front.backend.calls) - before == number + ends[OK]
+        assert len(front.backend.calls) - before == next(numbers) + ends[OK]

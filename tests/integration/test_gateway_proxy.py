@@ -32,6 +32,7 @@ from tests.unit.gateway.fake_services import (
     started,
 )
 from tests.unit.gateway.front import (
+    HASTY_SECONDS,
     INTERNAL_METHOD,
     MASTER_METHOD,
     PARTNER_METHOD,
@@ -367,17 +368,18 @@ async def test_no_token_goes_to_a_workload_that_is_not_the_backend(folder: Path,
 async def test_no_token_goes_to_a_workload_that_is_not_the_auth_server(folder: Path) -> None:
     impostor = FakeAuthServer(folder)
     impostor.workload = "payments"
-    async with gateway_front(folder, auth=impostor) as front:
+    async with gateway_front(folder, auth=impostor, exchange_timeout_seconds=HASTY_SECONDS) as front:
         assert await outcome(front.call()) == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
         assert impostor.requests == []
 
 
-async def test_without_the_auth_server_nobody_passes_but_to_public_methods(front: Front) -> None:
-    await front.auth.kill()
-    for token in (TOKEN, "sat_another"):
-        assert await outcome(front.call(token=token)) == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
-    assert front.backend.calls == []
-    assert await front.call(b"public", method=PUBLIC_METHOD, token=None) == b"public"
+async def test_without_the_auth_server_nobody_passes_but_to_public_methods(folder: Path) -> None:
+    async with gateway_front(folder, exchange_timeout_seconds=HASTY_SECONDS) as front:
+        await front.auth.kill()
+        for token in (TOKEN, "sat_another"):
+            assert await outcome(front.call(token=token)) == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
+        assert front.backend.calls == []
+        assert await front.call(b"public", method=PUBLIC_METHOD, token=None) == b"public"
 
 
 async def test_an_auth_server_that_talks_nonsense_is_unavailable(front: Front) -> None:

@@ -20,8 +20,8 @@ from mesh.calls.error_info import DETAILS_KEY
 from mesh.security import tls
 from mesh.storage.database import Database
 from payments.payment_states import Payment
-from payments.servicers.watches import Watches
 from payments.store.tables import partners, payment_events
+from payments.watches import Watches
 from sekisho.payments.v1 import payment_service_pb2 as pb
 from sekisho.payments.v1 import payment_service_pb2_grpc as pb_grpc
 from sekisho.payments.v1.money_pb2 import Money

@@ -1,9 +1,9 @@
 """A mesh with everything in it but shops' own clients, and the traces that it sends to a collector."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -82,17 +82,14 @@ async def take_token_and_submit(channel: grpc.aio.Channel, master: str, operator
 
 
 @pytest.fixture(scope="module")
-def story(tmp_path_factory: pytest.TempPathFactory) -> tuple[Collector, str]:
+async def told(tmp_path_factory: pytest.TempPathFactory) -> tuple[Collector, str]:
+    """Return what the mesh told of some calls, and the token that they were made with."""
     home = Home.at(tmp_path_factory.mktemp("traces"))
-
-    async def run() -> tuple[Collector, str]:
-        async with collecting() as collector:
-            async with mesh(home, collector.endpoint) as channel:
-                files = (home.folder("shops") / "master-credentials.json", home.credentials / "operator.json")
-                token = await take_token_and_submit(channel, *(file.read_text() for file in files))
-            return collector, token
-
-    return asyncio.run(run())
+    async with collecting() as collector:
+        async with mesh(home, collector.endpoint) as channel:
+            files = (home.folder("shops") / "master-credentials.json", home.credentials / "operator.json")
+            token = await take_token_and_submit(channel, *(file.read_text() for file in files))
+        return collector, token
 
 
 def shape(collector: Collector, parent: Collected | str) -> list[object]:
@@ -104,10 +101,10 @@ def shape(collector: Collector, parent: Collected | str) -> list[object]:
     ]
 
 
-def test_one_trace_joins_caller_gateway_auth_server_and_backend_with_their_databases(
-    story: tuple[Collector, str],
+async def test_one_trace_joins_caller_gateway_auth_server_and_backend_with_their_databases(
+    told: tuple[Collector, str],
 ) -> None:
-    collector, _ = story
+    collector, _ = told
     submitted = (
         "gateway",
         "CLIENT",
@@ -128,8 +125,8 @@ def test_one_trace_joins_caller_gateway_auth_server_and_backend_with_their_datab
     ]
 
 
-def test_a_trace_names_the_client_type_and_the_decision_and_no_secret(story: tuple[Collector, str]) -> None:
-    collector, token = story
+async def test_a_trace_names_the_client_type_and_the_decision_and_no_secret(told: tuple[Collector, str]) -> None:
+    collector, token = told
     _, exchanged, cached = collector.children(SPAN)
     assert exchanged.attributes["sekisho.client_type"] == cached.attributes["sekisho.client_type"] == "MASTER"
     assert exchanged.attributes["sekisho.decision"] == "allowed"
@@ -144,28 +141,21 @@ async def lost(_request: bytes, context: Any) -> bytes:
     raise AssertionError
 
 
-def test_a_call_that_the_backend_ends_has_its_status_on_both_spans_of_the_gateway(
-    tmp_path_factory: pytest.TempPathFactory,
-) -> None:
-    folder = issue_certificates(tmp_path_factory.mktemp("ended"))
-
-    async def story() -> tuple[Collector, list[Any]]:
-        backend = FakeBackend(folder)
-        backend.answer = lost
-        async with collecting() as collector:
-            tracing = TracingConfig(endpoint=collector.endpoint, sample_ratio=1.0)
-            async with gateway_front(folder, backend, tracing=tracing) as front:
-                sent = [("traceparent", f"00-{TRACE}-{SPAN}-00"), ("baggage", "a=1")]
-                assert (await failure(front.call(b"", sent))).code() is grpc.StatusCode.DATA_LOSS
-                bearer = ("authorization", f"Bearer {TOKEN}")
-                stream = front.channel.unary_stream(WATCH)(b"", metadata=[*sent, bearer])
-                with pytest.raises(grpc.aio.AioRpcError):
-                    await stream.read()
-            return collector, list(backend.calls)
-
-    collector, calls = asyncio.run(story())
+async def test_a_call_that_the_backend_ends_has_its_status_on_both_spans_of_the_gateway(tmp_path: Path) -> None:
+    folder = issue_certificates(tmp_path)
+    backend = FakeBackend(folder)
+    backend.answer = lost
+    async with collecting() as collector:
+        tracing = TracingConfig(endpoint=collector.endpoint, sample_ratio=1.0)
+        async with gateway_front(folder, backend, tracing=tracing) as front:
+            sent = [("traceparent", f"00-{TRACE}-{SPAN}-00"), ("baggage", "a=1")]
+            assert (await failure(front.call(b"", sent))).code() is grpc.StatusCode.DATA_LOSS
+            bearer = ("authorization", f"Bearer {TOKEN}")
+            stream = front.channel.unary_stream(WATCH)(b"", metadata=[*sent, bearer])
+            with pytest.raises(grpc.aio.AioRpcError):
+                await stream.read()
     hops = [hop for call in collector.children(SPAN) for hop in collector.children(call) if hop.name != EXCHANGE]
     assert [each.attributes["rpc.grpc.status_code"] for each in [*collector.children(SPAN), *hops]] == [15] * 4
     # The backend hears of the gateway's span, in the caller's trace, and of nothing else.
-    said = [(key, value) for call in calls for key, value in call if key in {"traceparent", "baggage"}]
+    said = [(key, value) for call in backend.calls for key, value in call if key in {"traceparent", "baggage"}]
     assert said == [("traceparent", f"00-{TRACE}-{hop.span.span_id.hex()}-01") for hop in hops]

@@ -1,6 +1,5 @@
-import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,17 +14,18 @@ from mesh.access.rules import ClientType
 from mesh.config import ServerConfig
 from mesh.security import pki
 from mesh.security.secret_files import create_key
+from mesh.serving.server import Server
 from mesh.storage.database import Database
-from mesh.storage.migrations import upgrade
+from tests.migrated import migrate
 from tests.unit.authserver.company import CEILING, MASTER_SCOPES, Company
 from tests.unit.authserver.face import Face, face_up
-from tests.unit.authserver.wire import PAYMENTS_KEY, Play, Story, calling, provisioner
+from tests.unit.authserver.wire import PAYMENTS_KEY, Caller, calling, provisioner
 
 
 @pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
-    database.run_here(lambda connection: upgrade(connection, "authserver"))
+    migrate(database, "authserver")
     yield database
     database.close()
 
@@ -73,18 +73,22 @@ def config(certificates: Path, database: Database, database_url: str, tmp_path: 
 
 
 @pytest.fixture
-def play(config: AuthServerConfig, certificates: Path) -> Play:
-    """Run a story of the gateway and of payments, which both call the auth server."""
+async def server(config: AuthServerConfig) -> AsyncIterator[Server]:
+    """Run the auth server, which the gateway and payments call."""
+    async with running(config) as server:
+        yield server
 
-    async def run(story: Story) -> None:
-        async with (
-            running(config) as server,
-            calling(certificates, server.port, "gateway") as gateway,
-            calling(certificates, server.port, "payments") as payments,
-        ):
-            await story(gateway, payments)
 
-    return lambda story: asyncio.run(run(story))
+@pytest.fixture
+async def gateway(server: Server, certificates: Path) -> AsyncIterator[Caller]:
+    async with calling(certificates, server.port, "gateway") as caller:
+        yield caller
+
+
+@pytest.fixture
+async def payments(server: Server, certificates: Path) -> AsyncIterator[Caller]:
+    async with calling(certificates, server.port, "payments") as caller:
+        yield caller
 
 
 @pytest.fixture
@@ -107,7 +111,7 @@ def one_face(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> It
     folder = tmp_path_factory.mktemp("face")
     url = f"sqlite:///{folder / 'database.db'}"
     database = Database(url)
-    database.run_here(lambda connection: upgrade(connection, "authserver"))
+    migrate(database, "authserver")
     # Those that fail on purpose are many.
     config = replace(make_config(certificates, url, folder), failures_at_once=100_000)
     with face_up(config, database, folder) as face:

@@ -1,9 +1,5 @@
 """What a retired sealing key has sealed must not get past a replica that could know."""
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
-
 import pytest
 
 from authserver.clients.cache import Found
@@ -13,58 +9,50 @@ from tests.unit.authserver.company import Company, Replica
 from tests.unit.authserver.key_changes import retire_sealing_key
 
 
-def play(company: Company, story: Callable[[Replica], Coroutine[Any, Any, None]]) -> None:
-    """Run a story of a replica that follows the feed."""
-
-    async def run() -> None:
-        replica = Replica(company)
-        await replica.feed.follow()
-        await story(replica)
-
-    asyncio.run(run())
+@pytest.fixture
+def token(company: Company) -> str:
+    return company.token(company.operator)
 
 
-def test_a_replica_that_has_heard_of_it_refuses_before_it_answers_anything_else(company: Company) -> None:
-    token = company.token(company.operator)
-
-    async def story(replica: Replica) -> None:
-        await replica.exchanger.exchange(token, "payments", 0)
-        retire_sealing_key(company)
-        await replica.feed.follow()
-        with pytest.raises(InvalidToken):
-            await replica.exchanger.exchange(token, "payments", 0)
-
-    play(company, story)
+@pytest.fixture
+async def replica(company: Company, token: str) -> Replica:
+    """Follow the feed, as a replica does, from after the token was issued."""
+    del token
+    replica = Replica(company)
+    await replica.feed.follow()
+    return replica
 
 
-def test_a_gateway_that_has_heard_of_it_takes_the_replica_along(company: Company) -> None:
-    token = company.token(company.operator)
-
-    async def story(replica: Replica) -> None:
-        retire_sealing_key(company)
-        heard = company.run(feed_position)
-        with pytest.raises(InvalidToken):
-            await replica.exchanger.exchange(token, "payments", heard)
-
-    play(company, story)
-
-
-def test_an_answer_is_not_said_to_be_newer_than_the_keys_that_it_was_judged_by(
-    company: Company, monkeypatch: pytest.MonkeyPatch
+async def test_a_replica_that_has_heard_of_it_refuses_before_it_answers_anything_else(
+    company: Company, replica: Replica, token: str
 ) -> None:
-    token = company.token(company.operator)
+    await replica.exchanger.exchange(token, "payments", 0)
+    retire_sealing_key(company)
+    await replica.feed.follow()
+    with pytest.raises(InvalidToken):
+        await replica.exchanger.exchange(token, "payments", 0)
 
-    async def story(replica: Replica) -> None:
-        find = replica.clients.find
 
-        async def find_slowly(client_id: str) -> Found:
-            retire_sealing_key(company)
-            await replica.feed.follow()
-            return await find(client_id)
+async def test_a_gateway_that_has_heard_of_it_takes_the_replica_along(
+    company: Company, replica: Replica, token: str
+) -> None:
+    retire_sealing_key(company)
+    heard = company.run(feed_position)
+    with pytest.raises(InvalidToken):
+        await replica.exchanger.exchange(token, "payments", heard)
 
-        monkeypatch.setattr(replica.clients, "find", find_slowly)
-        before = company.run(feed_position)
-        answer = await replica.exchanger.exchange(token, "payments", 0)
-        assert answer.position <= before < company.run(feed_position)
 
-    play(company, story)
+async def test_an_answer_is_not_said_to_be_newer_than_the_keys_that_it_was_judged_by(
+    company: Company, replica: Replica, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find = replica.clients.find
+
+    async def find_slowly(client_id: str) -> Found:
+        retire_sealing_key(company)
+        await replica.feed.follow()
+        return await find(client_id)
+
+    monkeypatch.setattr(replica.clients, "find", find_slowly)
+    before = company.run(feed_position)
+    answer = await replica.exchanger.exchange(token, "payments", 0)
+    assert answer.position <= before < company.run(feed_position)

@@ -21,7 +21,7 @@ from mesh.storage.database import Database
 from sekisho.auth.v1 import client_registration_service_pb2, partner_access_service_pb2, token_service_pb2
 from sekisho.auth.v1 import revocation_service_pb2 as pb
 from tests.databases import statements
-from tests.unit.authserver.wire import Caller, Play, calling, refusal, registering
+from tests.unit.authserver.wire import Caller, calling, refusal, registering
 
 PATIENCE_SECONDS = 60.0
 
@@ -56,120 +56,100 @@ def tell(database: Database, *news: News, now_ms: int = 1) -> int:
     return database.run_here(work)
 
 
-def test_a_watch_says_at_once_how_far_it_has_come_and_then_that_it_is_alive(play: Play, database: Database) -> None:
-    async def story(gateway: Caller, _: Caller) -> None:
-        head = tell(database, News(Kind.CLIENT, "before"))
-        async with watching(gateway) as call:
-            assert [await call.read() for _ in range(3)] == [pb.WatchRevocationsResponse(position=head)] * 3
-
-    play(story)
-
-
-def test_each_revocation_on_the_wire_is_told(play: Play, shops: Credentials) -> None:
-    async def story(gateway: Caller, payments: Caller) -> None:
-        master = await gateway.as_client(shops)
-        registered = await gateway.registrations.RegisterClient(registering(), metadata=master)
-        client_id = registered.client.client_id
-        async with watching(gateway) as call:
-            own = {"client_id": shops.client.client_id, "client_secret": shops.client_secret}
-            token = await gateway.token(shops)
-            await gateway.tokens.RevokeToken(token_service_pb2.RevokeTokenRequest(token=token, **own))
-            (revoked,) = await read_revocations(call, 1)
-            assert revoked.token_digest == hashlib.sha256(token.encode()).digest()
-            rotate = client_registration_service_pb2.RotateClientSecretRequest(client_id=client_id)
-            await gateway.registrations.RotateClientSecret(rotate, metadata=master)
-            (revoked,) = await read_revocations(call, 1)
-            assert revoked.client_id == client_id
-            await payments.partners.BlockPartner(partner_access_service_pb2.BlockPartnerRequest(partner_id="ptr_1"))
-            (revoked,) = await read_revocations(call, 1)
-            assert revoked.partner_id == "ptr_1"
-
-    play(story)
+async def test_a_watch_says_at_once_how_far_it_has_come_and_then_that_it_is_alive(
+    gateway: Caller, database: Database
+) -> None:
+    head = tell(database, News(Kind.CLIENT, "before"))
+    async with watching(gateway) as call:
+        assert [await call.read() for _ in range(3)] == [pb.WatchRevocationsResponse(position=head)] * 3
 
 
-def test_what_another_replica_revokes_is_told_in_order_and_changes_are_not(play: Play, database: Database) -> None:
-    async def story(gateway: Caller, _: Caller) -> None:
-        async with watching(gateway) as call:
-            start = (await call.read()).position
-            tell(database, News(Kind.CLIENT_CHANGED, "cli_1"), News(Kind.PLATFORM, "shops"))
-            tell(database, News(Kind.KEYS_CHANGED, ""), News(Kind.CLIENT, "cli_2"))
-            end = tell(database, News(Kind.EVERYTHING, ""))
-            assert await read_revocations(call, 3) == [
-                pb.Revocation(position=start + 2, platform_id="shops"),
-                pb.Revocation(position=start + 4, client_id="cli_2"),
-                pb.Revocation(position=end, everything=True),
-            ]
-
-    play(story)
-
-
-def test_a_change_moves_the_position_though_nothing_is_revoked(play: Play, database: Database) -> None:
-    async def story(gateway: Caller, _: Caller) -> None:
-        async with watching(gateway) as call:
-            await call.read()
-            changed = tell(database, News(Kind.CLIENT_CHANGED, "cli_1"))
-            while (message := await call.read()).position < changed:
-                assert not message.revocations
-            assert message == pb.WatchRevocationsResponse(position=changed)
-
-    play(story)
+async def test_each_revocation_on_the_wire_is_told(gateway: Caller, payments: Caller, shops: Credentials) -> None:
+    master = await gateway.as_client(shops)
+    registered = await gateway.registrations.RegisterClient(registering(), metadata=master)
+    client_id = registered.client.client_id
+    async with watching(gateway) as call:
+        own = {"client_id": shops.client.client_id, "client_secret": shops.client_secret}
+        token = await gateway.token(shops)
+        await gateway.tokens.RevokeToken(token_service_pb2.RevokeTokenRequest(token=token, **own))
+        (revoked,) = await read_revocations(call, 1)
+        assert revoked.token_digest == hashlib.sha256(token.encode()).digest()
+        rotate = client_registration_service_pb2.RotateClientSecretRequest(client_id=client_id)
+        await gateway.registrations.RotateClientSecret(rotate, metadata=master)
+        (revoked,) = await read_revocations(call, 1)
+        assert revoked.client_id == client_id
+        await payments.partners.BlockPartner(partner_access_service_pb2.BlockPartnerRequest(partner_id="ptr_1"))
+        (revoked,) = await read_revocations(call, 1)
+        assert revoked.partner_id == "ptr_1"
 
 
-def test_who_resumes_is_told_what_came_meanwhile_however_much(play: Play, database: Database) -> None:
-    async def story(gateway: Caller, _: Caller) -> None:
-        start = tell(database, News(Kind.CLIENT, "before"))
-        clients = [f"cli_{number}" for number in range(1200)]
-        end = tell(database, *(News(Kind.CLIENT, client_id) for client_id in clients))
-        async with watching(gateway, start) as call:
-            revoked = await read_revocations(call, len(clients))
-            assert [each.client_id for each in revoked] == clients
-            assert (revoked[0].position, revoked[-1].position) == (start + 1, end)
-            assert await call.read() == pb.WatchRevocationsResponse(position=end)
+async def test_what_another_replica_revokes_is_told_in_order_and_changes_are_not(
+    gateway: Caller, database: Database
+) -> None:
+    async with watching(gateway) as call:
+        start = (await call.read()).position
+        tell(database, News(Kind.CLIENT_CHANGED, "cli_1"), News(Kind.PLATFORM, "shops"))
+        tell(database, News(Kind.KEYS_CHANGED, ""), News(Kind.CLIENT, "cli_2"))
+        end = tell(database, News(Kind.EVERYTHING, ""))
+        assert await read_revocations(call, 3) == [
+            pb.Revocation(position=start + 2, platform_id="shops"),
+            pb.Revocation(position=start + 4, client_id="cli_2"),
+            pb.Revocation(position=end, everything=True),
+        ]
 
-    play(story)
+
+async def test_a_change_moves_the_position_though_nothing_is_revoked(gateway: Caller, database: Database) -> None:
+    async with watching(gateway) as call:
+        await call.read()
+        changed = tell(database, News(Kind.CLIENT_CHANGED, "cli_1"))
+        while (message := await call.read()).position < changed:
+            assert not message.revocations
+        assert message == pb.WatchRevocationsResponse(position=changed)
+
+
+async def test_who_resumes_is_told_what_came_meanwhile_however_much(gateway: Caller, database: Database) -> None:
+    start = tell(database, News(Kind.CLIENT, "before"))
+    clients = [f"cli_{number}" for number in range(1200)]
+    end = tell(database, *(News(Kind.CLIENT, client_id) for client_id in clients))
+    async with watching(gateway, start) as call:
+        revoked = await read_revocations(call, len(clients))
+        assert [each.client_id for each in revoked] == clients
+        assert (revoked[0].position, revoked[-1].position) == (start + 1, end)
+        assert await call.read() == pb.WatchRevocationsResponse(position=end)
 
 
 @pytest.mark.parametrize("position", [0, 1, -5, 2**40])
-def test_who_resumes_where_nothing_is_known_is_told_that_everything_is_revoked(
-    play: Play, database: Database, position: int
+async def test_who_resumes_where_nothing_is_known_is_told_that_everything_is_revoked(
+    gateway: Caller, database: Database, position: int
 ) -> None:
     """Before what is kept, or beyond what there is: so it is when a backup was restored."""
 
-    async def story(gateway: Caller, _: Caller) -> None:
-        tell(database, News(Kind.CLIENT, "old"), now_ms=1)
-        head = tell(database, News(Kind.CLIENT, "new"), now_ms=2)
-        database.run_here(lambda connection: forget_before(connection, 2))
-        async with watching(gateway, position) as call:
-            everything = pb.Revocation(position=head, everything=True)
-            assert await call.read() == pb.WatchRevocationsResponse(position=head, revocations=[everything])
-            assert await call.read() == pb.WatchRevocationsResponse(position=head)
-
-    play(story)
+    tell(database, News(Kind.CLIENT, "old"), now_ms=1)
+    head = tell(database, News(Kind.CLIENT, "new"), now_ms=2)
+    database.run_here(lambda connection: forget_before(connection, 2))
+    async with watching(gateway, position) as call:
+        everything = pb.Revocation(position=head, everything=True)
+        assert await call.read() == pb.WatchRevocationsResponse(position=head, revocations=[everything])
+        assert await call.read() == pb.WatchRevocationsResponse(position=head)
 
 
-def test_only_the_gateway_may_watch(play: Play) -> None:
-    async def story(_: Caller, payments: Caller) -> None:
-        async with watching(payments) as call:
-            assert await refusal(call.read()) == ("PERMISSION_DENIED", "WORKLOAD_NOT_ALLOWED")
-
-    play(story)
+async def test_only_the_gateway_may_watch(payments: Caller) -> None:
+    async with watching(payments) as call:
+        assert await refusal(call.read()) == ("PERMISSION_DENIED", "WORKLOAD_NOT_ALLOWED")
 
 
-def test_watches_end_at_once_when_the_server_stops(config: AuthServerConfig, certificates: Path) -> None:
+async def test_watches_end_at_once_when_the_server_stops(config: AuthServerConfig, certificates: Path) -> None:
     patient = msgspec.structs.replace(config, server=msgspec.structs.replace(config.server, drain_seconds=60.0))
 
-    async def run() -> None:
-        serving = AsyncExitStack()
-        server = await serving.enter_async_context(running(patient))
-        async with calling(certificates, server.port, "gateway") as gateway, asyncio.timeout(PATIENCE_SECONDS):
-            calls = [gateway.revocations.WatchRevocations(pb.WatchRevocationsRequest()) for _ in range(3)]
-            for call in calls:
-                await call.read()
-            await serving.aclose()
-            for call in calls:
-                assert await refusal(read_revocations(call, 1)) == ("UNAVAILABLE", "SERVER_STOPPING")
-
-    asyncio.run(run())
+    serving = AsyncExitStack()
+    server = await serving.enter_async_context(running(patient))
+    async with calling(certificates, server.port, "gateway") as gateway, asyncio.timeout(PATIENCE_SECONDS):
+        calls = [gateway.revocations.WatchRevocations(pb.WatchRevocationsRequest()) for _ in range(3)]
+        for call in calls:
+            await call.read()
+        await serving.aclose()
+        for call in calls:
+            assert await refusal(read_revocations(call, 1)) == ("UNAVAILABLE", "SERVER_STOPPING")
 
 
 class Gateway:
@@ -217,74 +197,62 @@ class Gateway:
                 pass
 
 
-def test_while_a_server_can_not_follow_the_feed_it_sends_no_sign_of_life(
+async def test_while_a_server_can_not_follow_the_feed_it_sends_no_sign_of_life(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("authserver.servicers.revocations._HEARTBEAT_SECONDS", 0.01)
 
-    async def story() -> None:
-        gateway = Gateway(database)
-        async with gateway.watching():
-            await gateway.until_asked(current=True)
-            gateway.now += 1
-            await gateway.until_asked(current=False)
-            before = len(gateway.written)
-            await gateway.until_asked(current=False)
-            assert len(gateway.written) == before
-            await gateway.feed.follow()
-            await gateway.until_asked(current=True)
-            assert len(gateway.written) > before
-
-    asyncio.run(story())
-
-
-def test_a_server_that_knows_more_than_its_database_takes_no_watch(database: Database) -> None:
-    async def story() -> None:
-        gateway = Gateway(database)
+    gateway = Gateway(database)
+    async with gateway.watching():
+        await gateway.until_asked(current=True)
+        gateway.now += 1
+        await gateway.until_asked(current=False)
+        before = len(gateway.written)
+        await gateway.until_asked(current=False)
+        assert len(gateway.written) == before
         await gateway.feed.follow()
-        gateway.feed.position += 5
-        with pytest.raises(ReplicaBehind):
-            await gateway.servicer.WatchRevocations(pb.WatchRevocationsRequest(), gateway)  # type: ignore[arg-type]
-        assert gateway.written == []
-
-    asyncio.run(story())
+        await gateway.until_asked(current=True)
+        assert len(gateway.written) > before
 
 
-def test_a_watch_asks_the_database_only_for_news(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_server_that_knows_more_than_its_database_takes_no_watch(database: Database) -> None:
+    gateway = Gateway(database)
+    await gateway.feed.follow()
+    gateway.feed.position += 5
+    with pytest.raises(ReplicaBehind):
+        await gateway.servicer.WatchRevocations(pb.WatchRevocationsRequest(), gateway)  # type: ignore[arg-type]
+    assert gateway.written == []
+
+
+async def test_a_watch_asks_the_database_only_for_news(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("authserver.servicers.revocations._HEARTBEAT_SECONDS", 0.01)
 
-    async def story() -> None:
-        gateway = Gateway(database)
-        async with gateway.watching():
+    gateway = Gateway(database)
+    async with gateway.watching():
+        await gateway.until_asked(current=True)
+        with statements(database) as sent:
             await gateway.until_asked(current=True)
-            with statements(database) as sent:
-                await gateway.until_asked(current=True)
-            assert sent == []
-
-    asyncio.run(story())
+        assert sent == []
 
 
-def test_a_watch_that_is_ahead_of_its_server_neither_spins_nor_repeats(
+async def test_a_watch_that_is_ahead_of_its_server_neither_spins_nor_repeats(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It reads from the database what the server hears of a moment later."""
     monkeypatch.setattr("authserver.servicers.revocations._HEARTBEAT_SECONDS", 60)
 
-    async def story() -> None:
-        gateway = Gateway(database)
-        later = [News(Kind.CLIENT, "b")]  # written as the server hears of the first
-        gateway.feed.listen(lambda _: later and tell(database, later.pop()))
-        async with gateway.watching():
-            start = (await gateway.arrived.get()).position
-            tell(database, News(Kind.CLIENT, "a"))
-            await gateway.feed.follow()
-            both = await gateway.arrived.get()
-            assert [each.client_id for each in both.revocations] == ["a", "b"]
-            assert (gateway.feed.position, both.position) == (start + 1, start + 2)
-            for _ in range(20):
-                await database.read(feed_position)
-            assert gateway.arrived.empty()
-            await gateway.feed.follow()
-            assert await gateway.arrived.get() == pb.WatchRevocationsResponse(position=start + 2)
-
-    asyncio.run(story())
+    gateway = Gateway(database)
+    later = [News(Kind.CLIENT, "b")]  # written as the server hears of the first
+    gateway.feed.listen(lambda _: later and tell(database, later.pop()))
+    async with gateway.watching():
+        start = (await gateway.arrived.get()).position
+        tell(database, News(Kind.CLIENT, "a"))
+        await gateway.feed.follow()
+        both = await gateway.arrived.get()
+        assert [each.client_id for each in both.revocations] == ["a", "b"]
+        assert (gateway.feed.position, both.position) == (start + 1, start + 2)
+        for _ in range(20):
+            await database.read(feed_position)
+        assert gateway.arrived.empty()
+        await gateway.feed.follow()
+        assert await gateway.arrived.get() == pb.WatchRevocationsResponse(position=start + 2)

@@ -97,18 +97,15 @@ def test_a_call_for_a_client_that_is_not_known_yet_reads_it_once(servicers: Serv
     assert all(statement.startswith("SELECT") for statement in sent)
 
 
-def test_an_exchange_for_a_gateway_that_knows_more_looks_into_the_feed_once(servicers: Servicers) -> None:
+async def test_an_exchange_for_a_gateway_that_knows_more_looks_into_the_feed_once(servicers: Servicers) -> None:
     company, feed = servicers.replica.company, servicers.replica.feed
 
-    async def run() -> None:
-        await feed.follow()
-        await servicers.replica.clients.find(servicers.own["client_id"])
-        company.rotate(company.register(statement=approval("app_2")).client.client_id)
-        with statements(company.database) as sent:
-            await servicers.exchange(position=feed.position + 1)
-        assert len(sent) == LOOK
-
-    asyncio.run(run())
+    await feed.follow()
+    await servicers.replica.clients.find(servicers.own["client_id"])
+    company.rotate(company.register(statement=approval("app_2")).client.client_id)
+    with statements(company.database) as sent:
+        await servicers.exchange(position=feed.position + 1)
+    assert len(sent) == LOOK
 
 
 def test_a_wrong_secret_and_an_unknown_client_cost_the_same(servicers: Servicers) -> None:

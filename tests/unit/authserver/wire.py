@@ -1,7 +1,7 @@
 """Calls to a running auth server, with real TLS."""
 
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -92,10 +92,6 @@ async def calling(certificates: Path, port: int, workload: str) -> AsyncIterator
     )
     async with open_channel(channel_config) as channel:
         yield Caller(channel)
-
-
-Story = Callable[[Caller, Caller], Coroutine[Any, Any, None]]
-Play = Callable[[Story], None]
 
 
 def provisioner(config: AuthServerConfig) -> Provisioner:

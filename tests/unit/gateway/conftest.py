@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from gateway.exchange import TokenExchange
+from gateway.exchange import TIMEOUT_SECONDS, TokenExchange
 from gateway.exchange_cache import ExchangeCache
 from mesh.channels.channel import open_channel
 from tests.unit.gateway.fake_services import FakeAuthServer, issue_certificates, started
+from tests.unit.gateway.front import HASTY_SECONDS
 
 
 class Clock:
@@ -24,7 +25,19 @@ class Clock:
 
 @dataclass(frozen=True)
 class World:
+    """An exchange with all that it meets.
+
+    Attributes:
+        exchange: What is tested.
+        hasty: The same, but that it does not wait for an auth server that does not answer.
+        cache: Of both.
+        auth: Whom they ask.
+        clock: Of all.
+
+    """
+
     exchange: TokenExchange
+    hasty: TokenExchange
     cache: ExchangeCache
     auth: FakeAuthServer
     clock: Clock
@@ -42,7 +55,10 @@ async def world_of(certificates: Path, **settings: Any) -> AsyncIterator[World]:
     async with started(auth), open_channel(auth.channel_config("authserver")) as channel:
         cache = ExchangeCache(**{"capacity": 100, "grace_seconds": 1_000.0, "clock": clock, **settings})
         cache.hear(auth.position, [])
-        yield World(TokenExchange(channel, cache, clock), cache, auth, clock)
+        exchange, hasty = (
+            TokenExchange(channel, cache, clock, seconds) for seconds in (TIMEOUT_SECONDS, HASTY_SECONDS)
+        )
+        yield World(exchange, hasty, cache, auth, clock)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from typing import Any
 
 import grpc
 
+from gateway.exchange import TIMEOUT_SECONDS
 from gateway.server import running
 from mesh.access.rules import ALL_CLIENT_TYPES, ClientType
 from mesh.calls.error_info import read_error_info
@@ -25,6 +26,8 @@ PUBLIC_METHOD = "/sekisho.auth.v1.TokenService/IssueToken"
 INTERNAL_METHOD = "/sekisho.auth.v1.ExchangeService/ExchangeToken"
 TOKEN = "sat_partner"
 PATIENCE_SECONDS = 60.0
+# For tests in which the auth server does not answer.
+HASTY_SECONDS = 0.3
 
 Status = grpc.StatusCode
 
@@ -104,15 +107,30 @@ class Front:
 
 @asynccontextmanager
 async def gateway_front(
-    folder: Path, backend: FakeBackend | None = None, auth: FakeAuthServer | None = None, **settings: Any
+    folder: Path,
+    backend: FakeBackend | None = None,
+    auth: FakeAuthServer | None = None,
+    exchange_timeout_seconds: float = TIMEOUT_SECONDS,
+    **settings: Any,
 ) -> AsyncIterator[Front]:
-    """Run auth server, gateway and, if it has no port yet, the backend."""
+    """Run auth server, gateway and, if it has no port yet, the backend.
+
+    Args:
+        folder: Where the certificates are.
+        backend: What answers all calls.
+        auth: What exchanges tokens.
+        exchange_timeout_seconds: How long the gateway waits for the auth server.
+        settings: Of the gateway's configuration.
+
+    """
     auth, backend = auth or FakeAuthServer(folder), backend or FakeBackend(folder)
     async with AsyncExitStack() as stack:
         await stack.enter_async_context(started(auth))
         if not backend.port:
             await stack.enter_async_context(started(backend))
-        servers = await stack.enter_async_context(running(gateway_config(auth, backend, **settings)))
+        servers = await stack.enter_async_context(
+            running(gateway_config(auth, backend, **settings), exchange_timeout_seconds)
+        )
         front = Front(auth, backend, servers, channel=None)  # type: ignore[arg-type]
         front.channel = await stack.enter_async_context(front.door(0))
         yield front

@@ -9,6 +9,8 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.tcp_server import tcp_server
+
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, WINDOW_UPDATE = 0, 1, 3, 4, 6, 7, 8
 END_STREAM, END_HEADERS, ACK = 1, 4, 1
 STREAM = 1
@@ -63,10 +65,7 @@ async def post(
 
     The bytes of `open_data` come first, and don't end the call on this side; those of `encoded` are headers as well.
     """
-    context = ssl.create_default_context(cafile=str(ca))
-    context.set_alpn_protocols(["h2"])
-    reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-    try:
+    async with _connected(port, ca) as (reader, writer):
         writer.write(PREFACE + encode_frame(SETTINGS, 0, 0, NO_DYNAMIC_TABLE))
         block = encode_headers([*request_headers(path), *headers]) + encoded
         writer.write(encode_frame(HEADERS, END_HEADERS, STREAM, block))
@@ -76,6 +75,17 @@ async def post(
             writer.write(encode_frame(DATA, END_STREAM, STREAM, data))
         async with asyncio.timeout(PATIENCE_SECONDS):
             return Answer(await _frames_of_stream(reader, writer))
+
+
+@asynccontextmanager
+async def _connected(port: int, ca: Path) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Connect to a server of TLS, in two steps: asyncio may leave open what is cancelled while it makes them one."""
+    context = ssl.create_default_context(cafile=str(ca))
+    context.set_alpn_protocols(["h2"])
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        await writer.start_tls(context, server_hostname="127.0.0.1")
+        yield reader, writer
     finally:
         writer.transport.abort()  # a polite end would wait for the other side's
 
@@ -83,17 +93,12 @@ async def post(
 @asynccontextmanager
 async def never_reading(port: int, ca: Path, path: str, data: bytes, *, calls: int) -> AsyncIterator[None]:
     """Make calls on one connection, and let nothing of their answers through."""
-    context = ssl.create_default_context(cafile=str(ca))
-    context.set_alpn_protocols(["h2"])
-    _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context)
-    try:
+    async with _connected(port, ca) as (_, writer):
         writer.write(PREFACE + encode_frame(SETTINGS, 0, 0, NO_DYNAMIC_TABLE + NO_WINDOW))
         for stream in range(1, 2 * calls, 2):
             writer.write(encode_frame(HEADERS, END_HEADERS, stream, encode_headers(request_headers(path))))
             writer.write(encode_frame(DATA, END_STREAM, stream, data))
         yield
-    finally:
-        writer.transport.abort()
 
 
 async def _frames_of_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> list[Frame]:
@@ -208,7 +213,7 @@ async def _serving(
     context.set_alpn_protocols(["h2"])
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(asyncio.IncompleteReadError, OSError, asyncio.CancelledError):
+        with suppress(asyncio.IncompleteReadError, OSError):
             await writer.start_tls(context)  # here, so that one that ends in its handshake is closed as well
             await reader.readexactly(len(PREFACE))
             writer.write(encode_frame(SETTINGS, 0, 0, b""))
@@ -216,10 +221,9 @@ async def _serving(
                 head = await reader.readexactly(9)
                 payload = await reader.readexactly(int.from_bytes(head[:3]))
                 take(writer, head[3], head[4], int.from_bytes(head[5:]), payload)
-        writer.transport.abort()
 
-    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
+    async with tcp_server(serve) as port:
+        yield port
 
 
 def response_headers(headers: Headers, *, last: bool = False) -> Frame:

@@ -123,7 +123,7 @@ async def test_a_token_is_checked_before_its_holder_is_judged(world: World, chec
     world.auth.reply = lambda _: grpc.StatusCode.UNAUTHENTICATED
     assert await refusal(checkpoint, "/a.Pay/Audit", GOOD) is InvalidToken
     await world.auth.kill()
-    assert await refusal(checkpoint, "/a.Pay/Audit", GOOD) is AuthServerUnavailable
+    assert await refusal(Checkpoint(ROUTES, world.hasty), "/a.Pay/Audit", GOOD) is AuthServerUnavailable
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,8 @@ from gateway.exchange_cache import ExchangeCache, Exchanged, FeedWentBack, Revoc
 from mesh.access.rules import Caller, ClientType
 from tests.unit.gateway.conftest import Clock
 
+pytestmark = pytest.mark.timeout(20)
+
 DIGEST = b"d" * 32
 CALLER = Caller("client-1", ClientType.PARTNER, "shops", "ptn_1", frozenset())
 STAFF = Caller("client-2", ClientType.OPERATOR, "", "", frozenset())

@@ -15,7 +15,7 @@ from mesh.access.rules import ClientType
 from mesh.calls.infrastructure import HEALTH_SERVICE, REFLECTION_SERVICES
 from mesh.serving.reflection import REFLECTION_METHODS
 from tests.unit.gateway.fake_services import changed
-from tests.unit.gateway.front import PATIENCE_SECONDS, Front, Status, gateway_front, listener, outcome
+from tests.unit.gateway.front import HASTY_SECONDS, PATIENCE_SECONDS, Front, Status, gateway_front, listener, outcome
 
 TOKENS, CLIENTS = "sekisho.auth.v1.TokenService", "sekisho.auth.v1.ClientRegistrationService"
 PAYMENTS = "sekisho.payments.v1.PaymentService"
@@ -118,10 +118,16 @@ async def test_a_bad_token_sees_nothing_not_even_what_is_public(front: Front, me
         Status.UNAUTHENTICATED,
         "MALFORMED_AUTHORIZATION",
     )
-    await front.auth.kill()
-    refused = await outcome(asking(front, method, ask, token="sat_new"))
-    assert refused == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
-    assert await listed(front, method) == {TOKENS, *ALWAYS}
+
+
+async def test_a_token_that_can_not_be_checked_sees_nothing_while_who_has_none_sees_what_is_public(
+    certificates: Path, method: str
+) -> None:
+    async with gateway_front(certificates, exchange_timeout_seconds=HASTY_SECONDS) as front:
+        await front.auth.kill()
+        refused = await outcome(asking(front, method, Request(list_services=""), token="sat_new"))
+        assert refused == (Status.UNAVAILABLE, "AUTH_SERVER_UNAVAILABLE")
+        assert await listed(front, method) == {TOKENS, *ALWAYS}
 
 
 async def test_each_door_shows_what_it_lets_through(certificates: Path) -> None:

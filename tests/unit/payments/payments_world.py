@@ -12,13 +12,11 @@ from mesh.errors import ServiceError
 from mesh.ids import new_id
 from mesh.storage.database import Database
 from payments.applications import Merchant, submit_application
-from payments.cancel_payment import cancel_payment
-from payments.capture_payment import capture_payment
+from payments.change_payment import cancel_payment, capture_payment, refund_payment
 from payments.create_payment import NewPayment, create_payment
 from payments.ledger_check import Finding, LedgerCheck
 from payments.money import Money
 from payments.payment_states import Payment
-from payments.refund_payment import refund_payment
 from payments.review import approve_application
 from payments.store.tables import METADATA
 from payments.store.wallets import get_wallet

@@ -10,13 +10,11 @@ from sqlalchemy import Connection, event
 
 from mesh.ids import new_id
 from payments.applications import submit_application
-from payments.cancel_payment import cancel_payment
-from payments.capture_payment import capture_payment
+from payments.change_payment import cancel_payment, capture_payment, refund_payment
 from payments.create_payment import NewPayment, create_payment
+from payments.once import IdentifiedRequest, once
 from payments.payment_states import Payment
-from payments.refund_payment import refund_payment
 from payments.servicers.messages import application_message, payment_message, wallet_message
-from payments.servicers.once import IdentifiedRequest, once
 from payments.store.ledger import balances_of_partner
 from payments.wallets import open_wallet, top_up_wallet
 from sekisho.payments.v1 import partner_application_pb2, wallet_service_pb2

@@ -5,7 +5,7 @@ import pytest
 from sqlalchemy import Connection
 
 from mesh.ids import new_id
-from payments.capture_payment import capture_payment
+from payments.change_payment import capture_payment
 from payments.create_payment import NewPayment, create_payment
 from payments.payment_states import AmountTooLarge, Payment, PaymentStateConflict
 from payments.store.events import PaymentEvent, count_events, list_events

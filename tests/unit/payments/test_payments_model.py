@@ -23,15 +23,13 @@ from mesh.errors import ServiceError
 from mesh.ids import new_id
 from mesh.storage.database import Database
 from mesh.storage.idempotency import RequestIdReused
-from payments.cancel_payment import cancel_payment
-from payments.capture_payment import capture_payment
+from payments.change_payment import cancel_payment, capture_payment, refund_payment
 from payments.create_payment import NewPayment, create_payment
 from payments.ledger import InsufficientFunds
+from payments.once import IdentifiedRequest, once
 from payments.payment_codes import PaymentCodeUsed
 from payments.payment_states import AmountTooLarge, Payment, PaymentNotFound, PaymentStateConflict
-from payments.refund_payment import refund_payment
 from payments.servicers.messages import payment_message, wallet_message
-from payments.servicers.once import IdentifiedRequest, once
 from payments.store.events import list_events
 from payments.store.ledger import trial_balance
 from payments.wallets import top_up_wallet

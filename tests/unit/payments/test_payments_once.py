@@ -5,8 +5,8 @@ from mesh.errors import ServiceError
 from mesh.ids import new_id
 from mesh.storage.idempotency import RequestIdReused
 from payments.errors import WalletNotFound
+from payments.once import once
 from payments.servicers.messages import wallet_message
-from payments.servicers.once import once
 from payments.wallets import open_wallet
 from sekisho.payments.v1 import wallet_service_pb2
 from tests.unit.payments.payments_world import NOW, World

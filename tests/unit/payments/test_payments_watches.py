@@ -5,7 +5,7 @@ from contextlib import ExitStack
 import pytest
 
 from mesh.errors import Code, ServerStopping
-from payments.servicers.watches import TooManyWatches, Watch, Watches
+from payments.watches import TooManyWatches, Watch, Watches
 from tests.unit.payments.payments_world import World, yen
 
 MOST = 30

@@ -236,11 +236,11 @@ def test_a_head_signed_with_another_key_is_found(log: Company, heads: Path) -> N
     assert [type(each) for each in read_heads(heads, OTHER_KEY)] == [HeadsBroken]
 
 
-def test_a_head_is_exported_when_it_has_moved(company: Company, heads: Path) -> None:
+async def test_a_head_is_exported_when_it_has_moved(company: Company, heads: Path) -> None:
     file = HeadFile(heads, AUDIT_KEY, company.clock)
     for times in (1, 0, 2):
         act(company, times)
-        asyncio.run(file.export(company.database))
+        await file.export(company.database)
     exported = list(read_heads(heads, AUDIT_KEY))
     assert [each.sequence for each in exported if isinstance(each, ExportedHead)] == [4, 6]
     assert len(exported) == 2
@@ -273,21 +273,18 @@ class NoticedHeadFile(HeadFile):
         self.exported.set()
 
 
-def test_refused_authentications_are_counted_and_the_head_exported_at_the_end_too(
+async def test_refused_authentications_are_counted_and_the_head_exported_at_the_end_too(
     company: Company, heads: Path
 ) -> None:
-    async def story() -> None:
-        replica = Replica(company)
-        file = NoticedHeadFile(heads, AUDIT_KEY)
-        task = asyncio.create_task(keep_account(company.database, company.trail, replica.refusals, file))
-        await file.exported.wait()  # the first account: nothing to count, a head to export
-        for client_id, address in (("a", "10.0.0.1"), ("a", "10.0.0.2"), ("b", "2001:db8::1"), ("b", "2001:db8::2")):
-            replica.refusals.note(client_id, address)
-        task.cancel()
-        await asyncio.wait([task])
-
     before = len(lines(company))
-    asyncio.run(story())
+    replica = Replica(company)
+    file = NoticedHeadFile(heads, AUDIT_KEY)
+    task = asyncio.create_task(keep_account(company.database, company.trail, replica.refusals, file))
+    await file.exported.wait()  # the first account: nothing to count, a head to export
+    for client_id, address in (("a", "10.0.0.1"), ("a", "10.0.0.2"), ("b", "2001:db8::1"), ("b", "2001:db8::2")):
+        replica.refusals.note(client_id, address)
+    task.cancel()
+    await asyncio.wait([task])
     (counted,) = [stored.line for stored in lines(company)[before:]]
     assert (counted.actor, counted.action) == ("authserver", "client_authentication.refused")
     assert counted.details == {"count": "4", "client_ids": "2", "addresses": "3"}

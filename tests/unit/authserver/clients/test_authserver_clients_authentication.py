@@ -107,7 +107,7 @@ def test_successes_are_never_throttled_and_hide_no_failure(company: Company) -> 
     assert [reason for reason, _, _ in told if reason != "OK"] == ["INVALID_CLIENT"] * 2 + ["TOO_MANY_FAILURES"]
 
 
-def test_an_unknown_client_costs_the_same_statements_as_a_wrong_secret_throttled_or_not(company: Company) -> None:
+async def test_an_unknown_client_costs_the_same_statements_as_a_wrong_secret_throttled_or_not(company: Company) -> None:
     statements: list[str] = []
     known = company.operator.client.client_id
 
@@ -127,7 +127,7 @@ def test_an_unknown_client_costs_the_same_statements_as_a_wrong_secret_throttled
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        seen = asyncio.run(story())
+        seen = await story()
     finally:
         event.remove(Engine, "before_cursor_execute", note)
     assert seen[0]

@@ -1,5 +1,5 @@
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -15,14 +15,6 @@ from tests.databases import statements
 from tests.unit.authserver.company import Company, Replica, approval
 
 PATIENCE_SECONDS = 60.0
-
-
-def play(story: Coroutine[Any, Any, None]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await story
-
-    asyncio.run(bounded())
 
 
 class Clients:
@@ -62,57 +54,45 @@ def clients(company: Company) -> Clients:
     return Clients(company)
 
 
-def test_a_client_is_asked_for_once_and_then_known(clients: Clients) -> None:
-    async def story() -> None:
-        await clients.replica.feed.follow()
-        cache, client_id = clients.replica.clients, clients.ids["tea"]
-        first = await cache.find(client_id)
-        with statements(clients.company.database) as sent:
-            second = await cache.find(client_id)
-        assert sent == []
-        assert (first.from_memory, second.from_memory) == (False, True)
-        assert first.client == second.client
-        assert first.client is not None
-        assert first.client.client_id == client_id
-        assert first.position == second.position == clients.replica.feed.position
-
-    play(story())
+async def test_a_client_is_asked_for_once_and_then_known(clients: Clients) -> None:
+    await clients.replica.feed.follow()
+    cache, client_id = clients.replica.clients, clients.ids["tea"]
+    first = await cache.find(client_id)
+    with statements(clients.company.database) as sent:
+        second = await cache.find(client_id)
+    assert sent == []
+    assert (first.from_memory, second.from_memory) == (False, True)
+    assert first.client == second.client
+    assert first.client is not None
+    assert first.client.client_id == client_id
+    assert first.position == second.position == clients.replica.feed.position
 
 
-def test_who_is_not_there_is_never_known(clients: Clients) -> None:
-    async def story() -> None:
-        await clients.replica.feed.follow()
-        for _ in range(2):
-            found = await clients.replica.clients.find("cli_unknown")
-            assert found == Found(None, clients.replica.feed.position, from_memory=False)
-
-    play(story())
+async def test_who_is_not_there_is_never_known(clients: Clients) -> None:
+    await clients.replica.feed.follow()
+    for _ in range(2):
+        found = await clients.replica.clients.find("cli_unknown")
+        assert found == Found(None, clients.replica.feed.position, from_memory=False)
 
 
-def test_memory_stands_for_the_database_only_while_the_feed_is_current(clients: Clients) -> None:
-    async def story() -> None:
-        await clients.know_all()
-        clients.now += 0.6
-        assert await clients.known() == set()
-        await clients.replica.feed.follow()
-        assert await clients.known() == set(clients.ids)
-
-    play(story())
+async def test_memory_stands_for_the_database_only_while_the_feed_is_current(clients: Clients) -> None:
+    await clients.know_all()
+    clients.now += 0.6
+    assert await clients.known() == set()
+    await clients.replica.feed.follow()
+    assert await clients.known() == set(clients.ids)
 
 
-def test_without_the_database_nobody_is_known_for_longer_than_the_feed_is_current(clients: Clients) -> None:
+async def test_without_the_database_nobody_is_known_for_longer_than_the_feed_is_current(clients: Clients) -> None:
     async def fail(_: object) -> None:
         raise DatabaseUnavailable("gone")
 
-    async def story() -> None:
-        await clients.know_all()
-        clients.company.database.read = fail  # type: ignore[method-assign, assignment]
-        assert await clients.known() == set(clients.ids)
-        clients.now += 0.6
-        with pytest.raises(DatabaseUnavailable):
-            await clients.known()
-
-    play(story())
+    await clients.know_all()
+    clients.company.database.read = fail  # type: ignore[method-assign, assignment]
+    assert await clients.known() == set(clients.ids)
+    clients.now += 0.6
+    with pytest.raises(DatabaseUnavailable):
+        await clients.known()
 
 
 EVERYONE = {"tea", "more tea", "coffee", "elsewhere"}
@@ -134,20 +114,17 @@ EVERYONE = {"tea", "more tea", "coffee", "elsewhere"}
         (Kind.KEYS_CHANGED, lambda _: "", set()),
     ],
 )
-def test_news_makes_those_forgotten_whom_it_is_about(
+async def test_news_makes_those_forgotten_whom_it_is_about(
     clients: Clients, kind: Kind, subject: Callable[[Clients], str], forgotten: set[str]
 ) -> None:
-    async def story() -> None:
-        await clients.know_all()
-        clients.company.run(lambda connection: publish(connection, [News(kind, subject(clients))], 1))
-        await clients.replica.feed.follow()
-        assert EVERYONE - await clients.known() == forgotten
-
-    play(story())
+    await clients.know_all()
+    clients.company.run(lambda connection: publish(connection, [News(kind, subject(clients))], 1))
+    await clients.replica.feed.follow()
+    assert EVERYONE - await clients.known() == forgotten
 
 
 @pytest.mark.parametrize("holder", list(Holder))
-def test_who_was_shut_out_and_let_in_is_known_as_it_is(clients: Clients, holder: Holder) -> None:
+async def test_who_was_shut_out_and_let_in_is_known_as_it_is(clients: Clients, holder: Holder) -> None:
     company = clients.company
     subject = {Holder.CLIENT: clients.ids["tea"], Holder.PARTNER: "ptr_1", Holder.PLATFORM: "shops"}[holder]
     args = (company.trail, "operator:test", holder, subject)
@@ -160,16 +137,13 @@ def test_who_was_shut_out_and_let_in_is_known_as_it_is(clients: Clients, holder:
         assert found.client is not None
         return found.client.blocked, sum(msgspec.structs.astuple(found.client.epochs))
 
-    async def story() -> None:
-        assert await known() == (False, 0)
-        company.run(lambda connection: block(connection, *args, company.now_ms))
-        assert await known() == (True, 1)
-        company.run(lambda connection: unblock(connection, *args))
-        assert await known() == (False, 2)
-        company.run(lambda connection: revoke(connection, *args))
-        assert await known() == (False, 3)
-
-    play(story())
+    assert await known() == (False, 0)
+    company.run(lambda connection: block(connection, *args, company.now_ms))
+    assert await known() == (True, 1)
+    company.run(lambda connection: unblock(connection, *args))
+    assert await known() == (False, 2)
+    company.run(lambda connection: revoke(connection, *args))
+    assert await known() == (False, 3)
 
 
 class SlowDatabase:
@@ -187,74 +161,65 @@ class SlowDatabase:
         return found
 
 
-def test_a_slow_read_never_puts_back_what_was_revoked_meanwhile(clients: Clients) -> None:
+async def test_a_slow_read_never_puts_back_what_was_revoked_meanwhile(clients: Clients) -> None:
     company, feed, client_id = clients.company, clients.replica.feed, clients.ids["tea"]
     slow = SlowDatabase(company.database)
     cache = ClientCache(slow, feed, 10)  # type: ignore[arg-type]
 
-    async def story() -> None:
-        await feed.follow()
-        early = asyncio.create_task(cache.find(client_id))
-        let_early_go = await slow.held.get()  # it has read the client as it was
-        company.rotate(client_id)
-        await feed.follow()
-        let_early_go.set()
-        old = await early
-        assert old.position < feed.position  # so nobody else keeps it either
-        late = asyncio.create_task(cache.find(client_id))
-        (await slow.held.get()).set()  # it is not in memory
-        new = await late
-        assert old.client is not None
-        assert new.client is not None
-        assert (old.client.epochs.client, new.client.epochs.client) == (0, 1)
-        assert (await cache.find(client_id)).client == new.client
-
-    play(story())
+    await feed.follow()
+    early = asyncio.create_task(cache.find(client_id))
+    let_early_go = await slow.held.get()  # it has read the client as it was
+    company.rotate(client_id)
+    await feed.follow()
+    let_early_go.set()
+    old = await early
+    assert old.position < feed.position  # so nobody else keeps it either
+    late = asyncio.create_task(cache.find(client_id))
+    (await slow.held.get()).set()  # it is not in memory
+    new = await late
+    assert old.client is not None
+    assert new.client is not None
+    assert (old.client.epochs.client, new.client.epochs.client) == (0, 1)
+    assert (await cache.find(client_id)).client == new.client
 
 
-def test_a_slow_read_that_overtakes_nothing_is_forgotten_as_soon_as_the_news_comes(clients: Clients) -> None:
+async def test_a_slow_read_that_overtakes_nothing_is_forgotten_as_soon_as_the_news_comes(clients: Clients) -> None:
     """Two reads end in the wrong order, before this replica has heard of what lies between them."""
     company, feed, client_id = clients.company, clients.replica.feed, clients.ids["tea"]
     slow = SlowDatabase(company.database)
     cache = ClientCache(slow, feed, 10)  # type: ignore[arg-type]
 
-    async def story() -> None:
-        await feed.follow()
-        before = feed.position
-        early = asyncio.create_task(cache.find(client_id))
-        let_early_go = await slow.held.get()
-        company.rotate(client_id)
-        late = asyncio.create_task(cache.find(client_id))
-        (await slow.held.get()).set()
-        new = await late
-        let_early_go.set()
-        old = await early
-        assert (old.position, new.position) == (before, before + 1)
-        # What is in memory is said to hold at the position before the news, at which it did.
-        assert (await cache.find(client_id)).position == before
-        await feed.follow()
-        again = asyncio.create_task(cache.find(client_id))
-        (await slow.held.get()).set()
-        assert (await again).client == new.client
-
-    play(story())
+    await feed.follow()
+    before = feed.position
+    early = asyncio.create_task(cache.find(client_id))
+    let_early_go = await slow.held.get()
+    company.rotate(client_id)
+    late = asyncio.create_task(cache.find(client_id))
+    (await slow.held.get()).set()
+    new = await late
+    let_early_go.set()
+    old = await early
+    assert (old.position, new.position) == (before, before + 1)
+    # What is in memory is said to hold at the position before the news, at which it did.
+    assert (await cache.find(client_id)).position == before
+    await feed.follow()
+    again = asyncio.create_task(cache.find(client_id))
+    (await slow.held.get()).set()
+    assert (await again).client == new.client
 
 
-def test_the_least_recently_used_goes_first(clients: Clients) -> None:
+async def test_the_least_recently_used_goes_first(clients: Clients) -> None:
     replica = Replica(clients.company, capacity=2)
     first, second, third, _ = clients.ids.values()
 
     async def from_memory(client_id: str) -> bool:
         return (await replica.clients.find(client_id)).from_memory
 
-    async def story() -> None:
-        await replica.feed.follow()
-        for client_id in (first, second):
-            await replica.clients.find(client_id)
-        assert await from_memory(first)
-        assert not await from_memory(third)  # in the place of the second
-        assert await from_memory(first)
-        assert await from_memory(third)
-        assert not await from_memory(second)
-
-    play(story())
+    await replica.feed.follow()
+    for client_id in (first, second):
+        await replica.clients.find(client_id)
+    assert await from_memory(first)
+    assert not await from_memory(third)  # in the place of the second
+    assert await from_memory(first)
+    assert await from_memory(third)
+    assert not await from_memory(second)

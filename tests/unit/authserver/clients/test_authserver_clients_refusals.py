@@ -1,4 +1,3 @@
-import asyncio
 import tracemalloc
 
 import pytest
@@ -56,25 +55,25 @@ def counted(company: Company) -> list[dict[str, str]]:
     return [dict(each.line.details) for each in lines if each.line.action == "client_authentication.refused"]
 
 
-def test_failures_are_counted_in_one_line_and_nothing_where_there_are_none(company: Company) -> None:
+async def test_failures_are_counted_in_one_line_and_nothing_where_there_are_none(company: Company) -> None:
     noted = refusals()
     for number in range(7):
         noted.note(f"cli_{number % 2}", "10.0.0.1")
     for _ in range(2):
-        asyncio.run(noted.write(company.database, company.trail))
+        await noted.write(company.database, company.trail)
     assert counted(company) == [{"count": "7", "client_ids": "2", "addresses": "1"}]
 
 
-def test_more_than_can_be_told_apart_are_counted_so(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_more_than_can_be_told_apart_are_counted_so(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("authserver.clients.refusals._MOST_COUNTED", 10)
     noted = refusals()
     for number in range(20):
         noted.note(f"cli_{number}", "10.0.0.1")
-    asyncio.run(noted.write(company.database, company.trail))
+    await noted.write(company.database, company.trail)
     assert counted(company) == [{"count": "20", "client_ids": "10 or more", "addresses": "1"}]
 
 
-def test_failures_that_could_not_be_written_are_counted_the_next_time(
+async def test_failures_that_could_not_be_written_are_counted_the_next_time(
     company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted = refusals()
@@ -87,6 +86,6 @@ def test_failures_that_could_not_be_written_are_counted_the_next_time(
     with monkeypatch.context() as patched:
         patched.setattr(company.database, "run", unavailable)
         with pytest.raises(DatabaseUnavailable):
-            asyncio.run(noted.write(company.database, company.trail))
-    asyncio.run(noted.write(company.database, company.trail))
+            await noted.write(company.database, company.trail)
+    await noted.write(company.database, company.trail)
     assert counted(company) == [{"count": "2", "client_ids": "2", "addresses": "2"}]

@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import Callable
 
 import pytest
@@ -117,41 +116,35 @@ def test_an_overlap_that_is_past_or_too_long_is_refused(
     company.rotate(shop.client.client_id, old_expire_time=company.now_ms + 30 * DAY * 1000)
 
 
-def test_a_secret_ends_at_its_time_on_replicas_that_know_it_and_hear_nothing(
+async def test_a_secret_ends_at_its_time_on_replicas_that_know_it_and_hear_nothing(
     company: Company, shop: Credentials
 ) -> None:
     client_id = shop.client.client_id
     company.rotate(client_id, old_expire_time=company.now_ms + 60_000)
 
-    async def story() -> None:
-        replicas = [Replica(company), Replica(company)]
-        for replica in replicas:
-            await replica.feed.follow()
-            await replica.authenticate(client_id, shop.client_secret)
-            assert (await replica.clients.find(client_id)).from_memory
-        company.now = NOW + 60
-        for replica in replicas:
-            with pytest.raises(InvalidClient):
-                await replica.authenticate(client_id, shop.client_secret)
-
-    asyncio.run(story())
-
-
-def test_a_new_secret_works_at_once_where_only_the_old_one_is_known(company: Company, shop: Credentials) -> None:
-    client_id = shop.client.client_id
-
-    async def story() -> None:
-        replica = Replica(company)
+    replicas = [Replica(company), Replica(company)]
+    for replica in replicas:
         await replica.feed.follow()
         await replica.authenticate(client_id, shop.client_secret)
         assert (await replica.clients.find(client_id)).from_memory
-        rotated = company.rotate(client_id, old_expire_time=company.now_ms + 60_000)  # by another replica
-        known = await replica.clients.find(client_id)
-        assert known.from_memory
-        assert known.client == shop.client
-        assert await replica.authenticate(client_id, rotated.client_secret) == rotated.client
+    company.now = NOW + 60
+    for replica in replicas:
+        with pytest.raises(InvalidClient):
+            await replica.authenticate(client_id, shop.client_secret)
 
-    asyncio.run(story())
+
+async def test_a_new_secret_works_at_once_where_only_the_old_one_is_known(company: Company, shop: Credentials) -> None:
+    client_id = shop.client.client_id
+
+    replica = Replica(company)
+    await replica.feed.follow()
+    await replica.authenticate(client_id, shop.client_secret)
+    assert (await replica.clients.find(client_id)).from_memory
+    rotated = company.rotate(client_id, old_expire_time=company.now_ms + 60_000)  # by another replica
+    known = await replica.clients.find(client_id)
+    assert known.from_memory
+    assert known.client == shop.client
+    assert await replica.authenticate(client_id, rotated.client_secret) == rotated.client
 
 
 def rotating(company: Company, client_id: str, old_expire_time: int | None) -> Callable[[Connection], Credentials]:

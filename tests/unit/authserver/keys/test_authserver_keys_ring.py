@@ -1,5 +1,4 @@
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -124,12 +123,12 @@ def test_keys_lie_sealed_in_the_database(installation: Installation, database_ur
     assert secret not in content
 
 
-def test_only_public_keys_are_published(installation: Installation) -> None:
+async def test_only_public_keys_are_published(installation: Installation) -> None:
     ring = installation.ring()
     (jwk,) = ring.jwks()["keys"]
     assert jwk.keys() == {"kty", "crv", "x", "y", "use", "alg", "kid"}
     assert public_keys(ring.jwks()).keys() == {ring.signing_key.kid}
-    assert asyncio.run(ring.published()).keys() == {ring.signing_key.kid}
+    assert (await ring.published()).keys() == {ring.signing_key.kid}
 
 
 def test_a_ring_without_keys_says_so(database: Database) -> None:
@@ -137,110 +136,101 @@ def test_a_ring_without_keys_says_so(database: Database) -> None:
         KeyRing(database, ENCRYPTION, lambda: NOW).sealer  # noqa: B018 - what is tested
 
 
-Story = Callable[[Feed, KeyRing], Coroutine[Any, Any, None]]
+@pytest.fixture
+async def ring(installation: Installation) -> KeyRing:
+    return installation.ring()
 
 
-def play(installation: Installation, story: Story) -> None:
-    """Run a story of a replica that follows the feed."""
-
-    async def run() -> None:
-        ring, feed = installation.ring(), Feed(installation.database)
-        feed.listen(ring.hear)
-        await feed.follow()
-        await story(feed, ring)
-
-    asyncio.run(run())
+@pytest.fixture
+async def feed(installation: Installation, ring: KeyRing) -> Feed:
+    """Follow the feed, as a replica does."""
+    feed = Feed(installation.database)
+    feed.listen(ring.hear)
+    await feed.follow()
+    return feed
 
 
-def test_a_change_is_read_when_the_feed_tells_of_it(installation: Installation) -> None:
-    async def story(feed: Feed, ring: KeyRing) -> None:
-        installation.rotate()
-        await ring.catch_up()
-        assert len(kids(ring)) == 1
-        assert not ring.changed.is_set()
-        await feed.follow()
-        assert ring.changed.is_set()
-        await ring.catch_up()
-        assert len(kids(ring)) == 2
-
-    play(installation, story)
-
-
-def test_without_a_change_no_key_is_read(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def story(feed: Feed, ring: KeyRing) -> None:
-        installation.rotate()
-        await feed.follow()
-        await ring.catch_up()
-        monkeypatch.setattr(installation.database, "read", None)
-        await ring.catch_up()
-
-    play(installation, story)
+async def test_a_change_is_read_when_the_feed_tells_of_it(
+    installation: Installation, ring: KeyRing, feed: Feed
+) -> None:
+    installation.rotate()
+    await ring.catch_up()
+    assert len(kids(ring)) == 1
+    assert not ring.changed.is_set()
+    await feed.follow()
+    assert ring.changed.is_set()
+    await ring.catch_up()
+    assert len(kids(ring)) == 2
 
 
-def test_a_change_during_the_reading_is_read_too(installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_a_change_no_key_is_read(
+    installation: Installation, ring: KeyRing, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installation.rotate()
+    await feed.follow()
+    await ring.catch_up()
+    monkeypatch.setattr(installation.database, "read", None)
+    await ring.catch_up()
+
+
+async def test_a_change_during_the_reading_is_read_too(
+    installation: Installation, ring: KeyRing, feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
     read = installation.database.read
 
-    async def story(feed: Feed, ring: KeyRing) -> None:
-        async def slow(work: Callable[[Connection], Any]) -> Any:
-            found = await read(work)
-            monkeypatch.setattr(installation.database, "read", read)
-            installation.rotate(at_once=True)  # after what was read
-            await feed.follow()
-            return found
+    async def slow(work: Callable[[Connection], Any]) -> Any:
+        found = await read(work)
+        monkeypatch.setattr(installation.database, "read", read)
+        installation.rotate(at_once=True)  # after what was read
+        await feed.follow()
+        return found
 
-        monkeypatch.setattr(installation.database, "read", slow)
-        ring.hear(await read(lambda connection: read_after(connection, 1).entries))
-        await ring.catch_up()
-        assert len(kids(ring)) == 2
-
-    play(installation, story)
+    monkeypatch.setattr(installation.database, "read", slow)
+    ring.hear(await read(lambda connection: read_after(connection, 1).entries))
+    await ring.catch_up()
+    assert len(kids(ring)) == 2
 
 
-def test_as_long_as_a_change_can_not_be_read_nobody_goes_on_without_it(
-    installation: Installation, monkeypatch: pytest.MonkeyPatch
+async def test_as_long_as_a_change_can_not_be_read_nobody_goes_on_without_it(
+    installation: Installation, ring: KeyRing, feed: Feed, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def gone(_: object) -> None:
         raise DatabaseUnavailable("the database is not available")
 
-    async def story(feed: Feed, ring: KeyRing) -> None:
-        installation.rotate()
-        await feed.follow()
-        with monkeypatch.context() as patch:
-            patch.setattr(installation.database, "read", gone)
-            for _ in range(2):
-                with pytest.raises(DatabaseUnavailable):
-                    await ring.catch_up()
-        await ring.catch_up()
-        assert len(kids(ring)) == 2
-
-    play(installation, story)
+    installation.rotate()
+    await feed.follow()
+    with monkeypatch.context() as patch:
+        patch.setattr(installation.database, "read", gone)
+        for _ in range(2):
+            with pytest.raises(DatabaseUnavailable):
+                await ring.catch_up()
+    await ring.catch_up()
+    assert len(kids(ring)) == 2
 
 
-def test_a_retired_key_opens_nothing_once_the_feed_tells(installation: Installation) -> None:
-    async def story(feed: Feed, ring: KeyRing) -> None:
-        stolen = ring.sealer.seal(TOKEN)
-        installation.run(rotate_key, Use.SEALING, at_once=True)
-        installation.now += 2
-        (old, _) = [key for key in installation.database.read_here(list_keys) if key.use == Use.SEALING]
-        installation.run(retire_key, old.times.key_id)
-        await feed.follow()
-        await ring.catch_up()
-        assert not opens(ring, stolen)
+async def test_a_retired_key_opens_nothing_once_the_feed_tells(
+    installation: Installation, ring: KeyRing, feed: Feed
+) -> None:
+    stolen = ring.sealer.seal(TOKEN)
+    installation.run(rotate_key, Use.SEALING, at_once=True)
+    installation.now += 2
+    (old, _) = [key for key in installation.database.read_here(list_keys) if key.use == Use.SEALING]
+    installation.run(retire_key, old.times.key_id)
+    await feed.follow()
+    await ring.catch_up()
+    assert not opens(ring, stolen)
 
-    play(installation, story)
 
-
-def test_a_key_that_can_not_be_opened_is_left_out_and_the_others_go_on(installation: Installation) -> None:
-    async def story(_: Feed, ring: KeyRing) -> None:
-        token = ring.sealer.seal(TOKEN)
-        elsewhere = KeyEncryption([bytes(32)])
-        added = installation.database.run_here(lambda connection: make_key(connection, elsewhere, Use.SEALING, 0, 1))
-        with capture_logs() as log:
-            await ring.reload()
-        assert opens(ring, token)
-        assert [line.get("key_ids") for line in log] == [[added.times.key_id]]
-
-    play(installation, story)
+async def test_a_key_that_can_not_be_opened_is_left_out_and_the_others_go_on(
+    installation: Installation, ring: KeyRing
+) -> None:
+    token = ring.sealer.seal(TOKEN)
+    elsewhere = KeyEncryption([bytes(32)])
+    added = installation.database.run_here(lambda connection: make_key(connection, elsewhere, Use.SEALING, 0, 1))
+    with capture_logs() as log:
+        await ring.reload()
+    assert opens(ring, token)
+    assert [line.get("key_ids") for line in log] == [[added.times.key_id]]
 
 
 def test_keys_that_were_opened_stay_so_when_they_are_sealed_anew_under_an_unknown_key(

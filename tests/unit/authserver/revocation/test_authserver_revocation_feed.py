@@ -2,7 +2,7 @@ import asyncio
 import itertools
 import threading
 import time
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -41,43 +41,29 @@ class Follower:
         return [entry.news.subject for entry in self.heard]
 
 
-def play(story: Coroutine[Any, Any, None]) -> None:
-    async def bounded() -> None:
-        async with asyncio.timeout(PATIENCE_SECONDS):
-            await story
-
-    asyncio.run(bounded())
-
-
-def test_a_listener_hears_what_comes_after_the_start_in_order_and_once(database: Database) -> None:
+async def test_a_listener_hears_what_comes_after_the_start_in_order_and_once(database: Database) -> None:
     tell(database, "before")
     follower = Follower(database)
 
-    async def story() -> None:
-        await follower.feed.follow()
-        assert follower.heard == []
-        tell(database, "a", "b")
-        tell(database, "c")
-        await follower.feed.follow()
-        await follower.feed.follow()
-        assert follower.subjects == ["a", "b", "c"]
-        positions = [entry.position for entry in follower.heard]
-        assert positions == list(range(positions[0], positions[0] + 3))
-        assert follower.feed.position == positions[-1] == database.read_here(feed_position)
-
-    play(story())
+    await follower.feed.follow()
+    assert follower.heard == []
+    tell(database, "a", "b")
+    tell(database, "c")
+    await follower.feed.follow()
+    await follower.feed.follow()
+    assert follower.subjects == ["a", "b", "c"]
+    positions = [entry.position for entry in follower.heard]
+    assert positions == list(range(positions[0], positions[0] + 3))
+    assert follower.feed.position == positions[-1] == database.read_here(feed_position)
 
 
-def test_much_news_at_once_is_heard_whole(database: Database) -> None:
+async def test_much_news_at_once_is_heard_whole(database: Database) -> None:
     follower = Follower(database)
     subjects = [f"cli_{number}" for number in range(1001)]
 
-    async def story() -> None:
-        await follower.feed.follow()
-        tell(database, *subjects)
-        await follower.feed.follow()
-
-    play(story())
+    await follower.feed.follow()
+    tell(database, *subjects)
+    await follower.feed.follow()
     assert follower.subjects == subjects
 
 
@@ -100,9 +86,9 @@ def test_positions_are_seen_in_their_order_though_transactions_end_in_another(da
     assert follower.subjects == ["first", "second"]
 
 
-def test_nothing_is_missed_of_what_many_write_at_once(database: Database) -> None:
+async def test_nothing_is_missed_of_what_many_write_at_once(database: Database) -> None:
     follower = Follower(database)
-    asyncio.run(follower.feed.follow())
+    await follower.feed.follow()
     names = [[f"cli_{writer}_{number}" for number in range(25)] for writer in range(4)]
 
     def write(subjects: Sequence[str]) -> None:
@@ -113,8 +99,8 @@ def test_nothing_is_missed_of_what_many_write_at_once(database: Database) -> Non
     for writer in writers:
         writer.start()
     while any(writer.is_alive() for writer in writers):
-        asyncio.run(follower.feed.follow())
-    asyncio.run(follower.feed.follow())
+        await follower.feed.follow()
+    await follower.feed.follow()
     assert sorted(follower.subjects) == sorted(itertools.chain(*names))
     for subjects in names:
         assert [subject for subject in follower.subjects if subject in set(subjects)] == subjects
@@ -122,36 +108,30 @@ def test_nothing_is_missed_of_what_many_write_at_once(database: Database) -> Non
     assert positions == sorted(positions)
 
 
-def test_what_is_rolled_back_was_never_there(database: Database) -> None:
+async def test_what_is_rolled_back_was_never_there(database: Database) -> None:
     follower = Follower(database)
 
     def fail(connection: Connection) -> None:
         publish(connection, [news("never")], 1)
         raise ZeroDivisionError
 
-    async def story() -> None:
-        await follower.feed.follow()
-        with pytest.raises(ZeroDivisionError):
-            await follower.feed.run(fail)
-        tell(database, "real")
-        await follower.feed.follow()
-
-    play(story())
+    await follower.feed.follow()
+    with pytest.raises(ZeroDivisionError):
+        await follower.feed.run(fail)
+    tell(database, "real")
+    await follower.feed.follow()
     assert follower.subjects == ["real"]
 
 
-def test_who_writes_has_heard_of_it_when_the_writing_is_done(database: Database) -> None:
+async def test_who_writes_has_heard_of_it_when_the_writing_is_done(database: Database) -> None:
     follower = Follower(database)
 
-    async def story() -> None:
-        await follower.feed.follow()
-        await follower.feed.run(lambda connection: publish(connection, [news("mine")], 1))
-        assert follower.subjects == ["mine"]
-
-    play(story())
+    await follower.feed.follow()
+    await follower.feed.run(lambda connection: publish(connection, [news("mine")], 1))
+    assert follower.subjects == ["mine"]
 
 
-def test_what_was_heard_is_current_for_half_a_second_from_when_it_was_asked_for(database: Database) -> None:
+async def test_what_was_heard_is_current_for_half_a_second_from_when_it_was_asked_for(database: Database) -> None:
     now = [100.0]
     feed = Feed(database, lambda: now[0])
     slow = [0.0]
@@ -162,73 +142,61 @@ def test_what_was_heard_is_current_for_half_a_second_from_when_it_was_asked_for(
         now[0] += slow[0]  # the answer was made at once, and took so long to come
         return found
 
-    async def story() -> None:
-        assert not feed.is_current()
-        await feed.follow()
-        assert feed.is_current()
-        now[0] = 100.499
-        assert feed.is_current()
-        now[0] = 100.5
-        assert not feed.is_current()
-        slow[0] = 0.3
-        database.read = reading  # type: ignore[method-assign]
-        await feed.follow()
-        assert now[0] == 100.8
-        now[0] = 100.999
-        assert feed.is_current()
-        now[0] = 101.0
-        assert not feed.is_current()
-        slow[0] = 0.6
-        await feed.follow()
-        assert not feed.is_current()
-
-    play(story())
+    assert not feed.is_current()
+    await feed.follow()
+    assert feed.is_current()
+    now[0] = 100.499
+    assert feed.is_current()
+    now[0] = 100.5
+    assert not feed.is_current()
+    slow[0] = 0.3
+    database.read = reading  # type: ignore[method-assign]
+    await feed.follow()
+    assert now[0] == 100.8
+    now[0] = 100.999
+    assert feed.is_current()
+    now[0] = 101.0
+    assert not feed.is_current()
+    slow[0] = 0.6
+    await feed.follow()
+    assert not feed.is_current()
 
 
-def test_catching_up_asks_the_database_only_if_someone_knows_more(database: Database) -> None:
+async def test_catching_up_asks_the_database_only_if_someone_knows_more(database: Database) -> None:
     follower = Follower(database)
 
-    async def story() -> None:
-        await follower.feed.follow()
-        with statements(database) as sent:
-            await follower.feed.catch_up(follower.feed.position)
-            await follower.feed.catch_up(0)
-        assert sent == []
-        tell(database, "a")
-        await follower.feed.catch_up(follower.feed.position + 1)
-        assert follower.subjects == ["a"]
-
-    play(story())
+    await follower.feed.follow()
+    with statements(database) as sent:
+        await follower.feed.catch_up(follower.feed.position)
+        await follower.feed.catch_up(0)
+    assert sent == []
+    tell(database, "a")
+    await follower.feed.catch_up(follower.feed.position + 1)
+    assert follower.subjects == ["a"]
 
 
-def test_who_can_not_catch_up_says_so(database: Database) -> None:
+async def test_who_can_not_catch_up_says_so(database: Database) -> None:
     feed = Feed(database)
 
-    async def story() -> None:
-        await feed.follow()
-        for beyond in (1, 2**32, 2**62):
-            with pytest.raises(ReplicaBehind) as caught:
-                await feed.catch_up(feed.position + beyond)
-            assert caught.value.code is Code.UNAVAILABLE
-
-    play(story())
+    await feed.follow()
+    for beyond in (1, 2**32, 2**62):
+        with pytest.raises(ReplicaBehind) as caught:
+            await feed.catch_up(feed.position + beyond)
+        assert caught.value.code is Code.UNAVAILABLE
 
 
-def test_a_look_answers_all_who_asked_before_it_began(database: Database) -> None:
+async def test_a_look_answers_all_who_asked_before_it_began(database: Database) -> None:
     feed = Feed(database)
 
-    async def story() -> None:
+    await feed.follow()
+    with statements(database) as alone:
         await feed.follow()
-        with statements(database) as alone:
-            await feed.follow()
-        with statements(database) as together:
-            await asyncio.gather(*(feed.follow() for _ in range(10)))
-        assert 0 < len(together) <= 2 * len(alone)
-
-    play(story())
+    with statements(database) as together:
+        await asyncio.gather(*(feed.follow() for _ in range(10)))
+    assert 0 < len(together) <= 2 * len(alone)
 
 
-def test_a_look_that_had_begun_before_does_not_answer(database: Database) -> None:
+async def test_a_look_that_had_begun_before_does_not_answer(database: Database) -> None:
     follower = Follower(database)
     begun, go_on = asyncio.Event(), asyncio.Event()
     read = database.read
@@ -239,35 +207,29 @@ def test_a_look_that_had_begun_before_does_not_answer(database: Database) -> Non
         await go_on.wait()
         return found
 
-    async def story() -> None:
-        await follower.feed.follow()
-        database.read = reading  # type: ignore[method-assign]
-        early = asyncio.create_task(follower.feed.follow())
-        await begun.wait()
-        tell(database, "after it had read")
-        late = asyncio.create_task(follower.feed.follow())
-        go_on.set()
-        await asyncio.gather(early, late)
-        assert follower.subjects == ["after it had read"]
-
-    play(story())
+    await follower.feed.follow()
+    database.read = reading  # type: ignore[method-assign]
+    early = asyncio.create_task(follower.feed.follow())
+    await begun.wait()
+    tell(database, "after it had read")
+    late = asyncio.create_task(follower.feed.follow())
+    go_on.set()
+    await asyncio.gather(early, late)
+    assert follower.subjects == ["after it had read"]
 
 
-def test_after_everything_ends_positions_lie_beyond_what_anyone_can_have_seen(database: Database) -> None:
+async def test_after_everything_ends_positions_lie_beyond_what_anyone_can_have_seen(database: Database) -> None:
     follower = Follower(database)
 
-    async def story() -> None:
-        await follower.feed.follow()
-        before = follower.feed.position
-        tell(database, "", kind=Kind.EVERYTHING, now_ms=NOW_MS)
-        await follower.feed.follow()
-        assert [entry.news.kind for entry in follower.heard] == [Kind.EVERYTHING]
-        assert follower.feed.position >= before + 2**32
-        tell(database, "a")
-        await follower.feed.follow()
-        assert follower.subjects == ["", "a"]
-
-    play(story())
+    await follower.feed.follow()
+    before = follower.feed.position
+    tell(database, "", kind=Kind.EVERYTHING, now_ms=NOW_MS)
+    await follower.feed.follow()
+    assert [entry.news.kind for entry in follower.heard] == [Kind.EVERYTHING]
+    assert follower.feed.position >= before + 2**32
+    tell(database, "a")
+    await follower.feed.follow()
+    assert follower.subjects == ["", "a"]
 
 
 def go_back(database: Database, position: int) -> None:
@@ -280,47 +242,41 @@ def go_back(database: Database, position: int) -> None:
     database.run_here(restore)
 
 
-def test_who_knows_more_than_the_database_is_not_current_until_everything_has_ended(database: Database) -> None:
+async def test_who_knows_more_than_the_database_is_not_current_until_everything_has_ended(database: Database) -> None:
     follower = Follower(database)
 
-    async def story() -> None:
-        await follower.feed.follow()
-        backup = follower.feed.position
-        tell(database, "a", "b", "c")
-        await follower.feed.follow()
-        known = follower.feed.position
-        go_back(database, backup)
-        tell(database, "another")  # at a position that stood for something else
-        await follower.feed.follow()
-        assert not follower.feed.is_current()
-        assert follower.feed.position == known
-        assert follower.subjects == ["a", "b", "c"]
-        tell(database, "", kind=Kind.EVERYTHING, now_ms=NOW_MS)
-        await follower.feed.follow()
-        assert follower.feed.is_current()
-        assert follower.heard[-1].news.kind == Kind.EVERYTHING
-        assert follower.feed.position == database.read_here(feed_position)
-
-    play(story())
+    await follower.feed.follow()
+    backup = follower.feed.position
+    tell(database, "a", "b", "c")
+    await follower.feed.follow()
+    known = follower.feed.position
+    go_back(database, backup)
+    tell(database, "another")  # at a position that stood for something else
+    await follower.feed.follow()
+    assert not follower.feed.is_current()
+    assert follower.feed.position == known
+    assert follower.subjects == ["a", "b", "c"]
+    tell(database, "", kind=Kind.EVERYTHING, now_ms=NOW_MS)
+    await follower.feed.follow()
+    assert follower.feed.is_current()
+    assert follower.heard[-1].news.kind == Kind.EVERYTHING
+    assert follower.feed.position == database.read_here(feed_position)
 
 
-def test_who_was_away_for_longer_than_the_feed_is_kept_takes_all_it_knows_for_old(database: Database) -> None:
+async def test_who_was_away_for_longer_than_the_feed_is_kept_takes_all_it_knows_for_old(database: Database) -> None:
     away, present = Follower(database), Follower(database)
 
-    async def story() -> None:
-        for follower in (away, present):
-            await follower.feed.follow()
-        tell(database, "old", now_ms=1000)
-        await present.feed.follow()
-        tell(database, "new", now_ms=2000)
-        database.run_here(lambda connection: forget_before(connection, 2000))
-        for follower in (away, present):
-            await follower.feed.follow()
-            assert follower.feed.position == database.read_here(feed_position)
-        assert present.subjects == ["old", "new"]
-        assert [entry.news.kind for entry in away.heard] == [Kind.EVERYTHING]
-
-    play(story())
+    for follower in (away, present):
+        await follower.feed.follow()
+    tell(database, "old", now_ms=1000)
+    await present.feed.follow()
+    tell(database, "new", now_ms=2000)
+    database.run_here(lambda connection: forget_before(connection, 2000))
+    for follower in (away, present):
+        await follower.feed.follow()
+        assert follower.feed.position == database.read_here(feed_position)
+    assert present.subjects == ["old", "new"]
+    assert [entry.news.kind for entry in away.heard] == [Kind.EVERYTHING]
 
 
 def test_two_who_forget_at_once_never_take_back_what_one_has_forgotten(database: Database) -> None:
@@ -336,7 +292,7 @@ def test_two_who_forget_at_once_never_take_back_what_one_has_forgotten(database:
     assert [entry.news.kind for entry in stretch.entries] == [Kind.EVERYTHING]
 
 
-def test_the_feed_is_followed_across_failures(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_feed_is_followed_across_failures(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("authserver.revocation.feed._RETRY_SECONDS", 0.001)
     follower = Follower(database)
     failures: list[Exception] = [DatabaseUnavailable("gone"), RuntimeError("a fault")]
@@ -347,29 +303,23 @@ def test_the_feed_is_followed_across_failures(database: Database, monkeypatch: p
             raise failures.pop()
         return await read(work)
 
-    async def story() -> None:
-        await follower.feed.follow()
-        database.read = reading  # type: ignore[method-assign]
-        following = asyncio.create_task(follower.feed.keep_following())
-        heard = follower.feed.next_news
-        tell(database, "a")
-        await heard.wait()
-        assert (follower.subjects, failures) == (["a"], [])
-        assert follower.feed.is_current()
-        following.cancel()
-        await asyncio.wait([following])
-
-    play(story())
+    await follower.feed.follow()
+    database.read = reading  # type: ignore[method-assign]
+    following = asyncio.create_task(follower.feed.keep_following())
+    heard = follower.feed.next_news
+    tell(database, "a")
+    await heard.wait()
+    assert (follower.subjects, failures) == (["a"], [])
+    assert follower.feed.is_current()
+    following.cancel()
+    await asyncio.wait([following])
 
 
-def test_who_stops_wakes_those_who_wait_for_news(database: Database) -> None:
+async def test_who_stops_wakes_those_who_wait_for_news(database: Database) -> None:
     feed = Feed(database)
 
-    async def story() -> None:
-        waiting = asyncio.create_task(feed.next_news.wait())
-        await asyncio.sleep(0)
-        feed.stop()
-        await waiting
-        assert feed.stopped
-
-    play(story())
+    waiting = asyncio.create_task(feed.next_news.wait())
+    await asyncio.sleep(0)
+    feed.stop()
+    await waiting
+    assert feed.stopped

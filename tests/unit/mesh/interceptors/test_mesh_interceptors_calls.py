@@ -127,7 +127,7 @@ async def test_a_stream_is_logged_once_when_it_ends(
 async def test_refusals_of_inner_interceptors_are_logged_with_who_was_refused(
     certificates: Path, log_lines: Lines
 ) -> None:
-    table = PeerInterceptor({ECHO: frozenset({"gateway"})}, [ECHO])
+    table = PeerInterceptor({ECHO: frozenset({"gateway"})})
     async with (
         started(echo_server(server_config(certificates), unary(echo), [table])) as server,
         calling(server, certificates, "payments") as channel,

@@ -30,10 +30,9 @@ class FixedKeyService(key_service_pb2_grpc.KeyServiceServicer):
 
 @asynccontextmanager
 async def publishing(certificates: Path, jwks: Sequence[dict[str, str]]) -> AsyncIterator[grpc.aio.Channel]:
-    service = Service(
-        "sekisho.auth.v1.KeyService", key_service_pb2_grpc.add_KeyServiceServicer_to_server, FixedKeyService(jwks)
+    server = Server(
+        server_config(certificates), [Service.of(FixedKeyService(jwks))], [], reflection=ReflectionHandler({})
     )
-    server = Server(server_config(certificates), [service], [], reflection=ReflectionHandler({}))
     async with started(server), calling(server, certificates, "payments") as channel:
         yield channel
 

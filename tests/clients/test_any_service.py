@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from cli.local.configurations import HOST, reserved_port
-from tests.go import grpcurl_folder
+from tests.clients.built import ROOT, grpcurl_folder
 
-TUTORIAL = Path(__file__).parents[2] / "docs" / "any-service.md"
+TUTORIAL = ROOT / "docs" / "any-service.md"
 GATEWAY, AUTHSERVER, GREETER = "7443", "7445", "50051"
 
 

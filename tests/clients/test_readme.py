@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.go import grpcurl_folder
+from tests.clients.built import ROOT, grpcurl_folder
 from tests.mesh import mesh_up
-
-ROOT = Path(__file__).parents[2]
 
 
 def blocks() -> list[str]:

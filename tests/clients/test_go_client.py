@@ -16,31 +16,38 @@ import yaml
 
 from sekisho.payments.v1 import partner_application_service_pb2 as application_pb
 from sekisho.payments.v1 import payment_service_pb2 as payment_pb
-from tests.go import build, go_command
+from tests.clients.built import ROOT, go_command, go_version, kept, run
 from tests.mesh import Mesh, Tenant, jpy
 from tests.services import Services
 
-ROOT = Path(__file__).parents[2]
 SHORT_TTL_SECONDS = 4
 
 
 @pytest.fixture(scope="module")
-def workshop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def workshop() -> Path:
     """Copy contracts and client to a folder of their own, and build there; return the client's folder."""
-    folder = tmp_path_factory.mktemp("go")
-    shutil.copytree(ROOT / "protos", folder / "protos")
+    client = ROOT / "clients" / "go"
     generated = shutil.ignore_patterns("bin", "internal")
-    shutil.copytree(ROOT / "clients" / "go", folder / "clients" / "go", ignore=generated)
-    client = folder / "clients" / "go"
-    make(client, "bin/partner")
-    return client
+
+    def build(folder: Path) -> None:
+        shutil.copytree(ROOT / "protos", folder / "protos")
+        shutil.copytree(client, folder / "clients" / "go", ignore=generated)
+        make(folder / "clients" / "go", "bin/partner")
+
+    contracts = (ROOT / "protos").rglob("*.proto")
+    own = (
+        file
+        for file in client.rglob("*")
+        if file.is_file() and not {"bin", "internal"} & set(file.relative_to(client).parts)
+    )
+    return kept("go-client", go_version(), [*contracts, *own], build) / "clients" / "go"
 
 
 def make(client: Path, target: str) -> None:
     buf = Path(sys.executable).with_name("buf")
-    # Without the folder's name in what is built, Go's cache serves the next run, too.
+    # Without the folder's name in what is built, Go's cache serves the next version, too.
     flags = "-trimpath -buildvcs=false"
-    build("make", f"GO={go_command()}", f"BUF={buf}", target, folder=client, GOFLAGS=flags)
+    run("make", f"GO={go_command()}", f"BUF={buf}", target, folder=client, GOFLAGS=flags)
 
 
 class Partner:

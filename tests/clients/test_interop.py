@@ -14,7 +14,7 @@ from mesh.access.descriptors import read_methods
 from mesh.security import pki
 from mesh.security.tls import dns_name
 from policy.sources.descriptor_sets import read_descriptor_set
-from tests.go import CACHE, build, go_command
+from tests.clients.built import go_command, go_version, kept, run
 from tests.mesh import Mesh
 from tests.services import Services
 from tests.waiting import listens, until
@@ -66,20 +66,14 @@ OPTIONS = {
 @pytest.fixture(scope="module")
 def suite() -> Path:
     """Return the folder with client, server and contracts, built by Go's own tools if they are not there yet."""
-    folder = CACHE / "interop"
-    build(
-        go_command(),
-        "build",
-        "-o",
-        f"{folder}/",
-        ".",
-        f"{SUITE}/client",
-        f"{SUITE}/server",
-        folder=Path(__file__).with_name("interop"),
-    )
-    contracts = subprocess.run([folder / "interop"], capture_output=True, check=True).stdout
-    (folder / "contracts.binpb").write_bytes(contracts)
-    return folder
+    sources = Path(__file__).with_name("interop")
+
+    def build(folder: Path) -> None:
+        run(go_command(), "build", "-o", f"{folder}/", ".", f"{SUITE}/client", f"{SUITE}/server", folder=sources)
+        contracts = subprocess.run([folder / "interop"], capture_output=True, check=True).stdout
+        (folder / "contracts.binpb").write_bytes(contracts)
+
+    return kept("interop", go_version(), sources.iterdir(), build)
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +115,7 @@ def grants(suite: Path) -> list[dict[str, object]]:
     ]
 
 
-def run(suite: Path, front: Mesh, case: str, token: str) -> subprocess.CompletedProcess[str]:
+def run_case(suite: Path, front: Mesh, case: str, token: str) -> subprocess.CompletedProcess[str]:
     host, _, port = front.addresses["gateway"].rpartition(":")
     where = [f"--server_host={host}", f"--server_port={port}"]
     tls = ["--use_tls", "--use_test_ca", f"--ca_file={front.addresses['ca']}"]
@@ -132,13 +126,13 @@ def run(suite: Path, front: Mesh, case: str, token: str) -> subprocess.Completed
 
 @pytest.mark.parametrize("case", CASES)
 def test_the_case_passes_through_the_gateway(suite: Path, front: Mesh, case: str) -> None:
-    told = run(suite, front, case, front.token("operator"))
+    told = run_case(suite, front, case, front.token("operator"))
     assert told.returncode == 0, told.stderr
 
 
 def test_without_a_token_that_is_for_it_the_suite_fails(suite: Path, front: Mesh) -> None:
     for token, says in (("sat_none", "Unauthenticated"), (front.token("wallet"), "PermissionDenied")):
-        told = run(suite, front, "empty_unary", token)
+        told = run_case(suite, front, "empty_unary", token)
         assert told.returncode != 0
         assert says in told.stderr
 
