@@ -13,7 +13,7 @@ from bench.measure import Cost, Row, Sample, Scale, compare, cost_of, measure_pa
 from gateway.checkpoint import Checkpoint
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import ExchangeCache
-from gateway.limits import Call, Limits, Room
+from gateway.limits import LimitedCall, Limits, Room
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, ClientType, MethodRule
 from policy.routes import Route
@@ -66,7 +66,7 @@ async def _deciding(rules: int, tokens: int, count: int) -> AsyncIterator[Sample
 
         async def decide() -> None:
             for path, presented in choices:
-                call = Call(limits, room, "192.0.2.1")
+                call = LimitedCall(limits, room, "192.0.2.1")
                 await checkpoint.admit(path, ALL_CLIENT_TYPES, presented, call)
                 call.end()
 

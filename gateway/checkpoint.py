@@ -6,7 +6,7 @@ from functools import partial
 from gateway.errors import MalformedAuthorization
 from gateway.exchange import TokenExchange
 from gateway.exchange_cache import Exchanged
-from gateway.limits import Call, Stranger
+from gateway.limits import Anonymous, LimitedCall
 from gateway.restrictions_in_force import RestrictionsAtDoor
 from mesh.access.decision import Verdict, judge, judge_caller, judge_method
 from mesh.access.descriptors import Method
@@ -43,7 +43,7 @@ class Checkpoint:
         self._restrictions = restrictions
 
     async def admit(
-        self, path: str, admitted: frozenset[ClientType], metadata: Metadata, call: Call
+        self, path: str, admitted: frozenset[ClientType], metadata: Metadata, call: LimitedCall
     ) -> Exchanged | None:
         """Return what the token of a call that may pass was exchanged for; None for public methods, which need none.
 
@@ -76,10 +76,10 @@ class Checkpoint:
         token = None if rule and rule.public else _access_token(metadata)
         if token is None:  # none is needed, or there is none
             self._enforce(judge_caller(rule, admitted, None, self._narrowings(path)))
-            call.begin(Stranger.PUBLIC)
+            call.begin(Anonymous.PUBLIC)
             record.decision = _ALLOWED
             return None
-        exchanged = await self._exchange.exchange(token, route.backend, partial(call.begin, Stranger.EXCHANGE))
+        exchanged = await self._exchange.exchange(token, route.backend, partial(call.begin, Anonymous.EXCHANGE))
         caller = exchanged.caller
         record.name_client(caller)  # before the decision: the log is to say who was refused, too
         self._enforce(judge_caller(rule, admitted, caller, self._narrowings(path)))
@@ -88,7 +88,7 @@ class Checkpoint:
         crash_point("gateway", path, "forward")
         return exchanged
 
-    async def recognize(self, path: str, metadata: Metadata, call: Call) -> Exchanged | None:
+    async def recognize(self, path: str, metadata: Metadata, call: LimitedCall) -> Exchanged | None:
         """Return what the token of a call that may come without one was exchanged for; None if it has none.
 
         Args:
@@ -103,10 +103,10 @@ class Checkpoint:
         call.arrive()
         token = _access_token(metadata)
         if token is None:
-            call.begin(Stranger.INFRASTRUCTURE)
+            call.begin(Anonymous.INFRASTRUCTURE)
             return None
         backend = next(iter(self._routes.values())).backend  # any: only its holder is asked for
-        exchanged = await self._exchange.exchange(token, backend, partial(call.begin, Stranger.EXCHANGE))
+        exchanged = await self._exchange.exchange(token, backend, partial(call.begin, Anonymous.EXCHANGE))
         current_call().name_client(exchanged.caller)
         call.identify(exchanged.caller, path, streaming=True)
         return exchanged

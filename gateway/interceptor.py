@@ -7,7 +7,7 @@ import grpc
 
 from gateway.checkpoint import Checkpoint
 from gateway.exchange_cache import Exchanged
-from gateway.limits import Call, Limits, Room, Stranger
+from gateway.limits import Anonymous, LimitedCall, Limits, Room
 from gateway.only_message import reading_one
 from mesh.access.descriptors import service_of
 from mesh.access.rules import ClientType
@@ -84,15 +84,15 @@ class CheckpointInterceptor:
     async def _infrastructure(self, run: Run, request: object, context: Context) -> object:
         call = self._call(current_call(), context)
         call.arrive()
-        call.begin(Stranger.INFRASTRUCTURE)
+        call.begin(Anonymous.INFRASTRUCTURE)
         return await run(request, context)
 
-    def _call(self, record: CallRecord, context: Context) -> Call:
+    def _call(self, record: CallRecord, context: Context) -> LimitedCall:
         """Return the call for the limits; it ends when grpc.aio is done with it.
 
         The handler may end long before: whoever does not read holds the call open until its answer has gone out.
         """
-        call = Call(self._limits, self._room, network_at(record.address))
+        call = LimitedCall(self._limits, self._room, network_at(record.address))
         context.add_done_callback(call.end)  # type: ignore[arg-type] # any callable will do
         return call
 

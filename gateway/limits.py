@@ -10,7 +10,7 @@ from policy.routes import Route, check_limits
 from policy.sources.gateway_config import LimitsConfig, RateConfig
 
 
-class Stranger(enum.Enum):
+class Anonymous(enum.Enum):
     """What calls are under way that no client answers for."""
 
     INFRASTRUCTURE = "health and reflection"
@@ -26,15 +26,17 @@ class Room:
     """The calls of one door.
 
     Args:
-        most: How many may be under way.
-        most_of_address: How many of each kind may be of one address, where no client answers for them.
+        max_calls: How many may be under way.
+        max_address_calls: How many of each kind may be of one address, where no client answers for them.
 
     """
 
-    def __init__(self, most: int, most_of_address: int) -> None:
-        self.most = most
+    def __init__(self, max_calls: int, max_address_calls: int) -> None:
+        self.max_calls = max_calls
         self.under_way = 0
-        self.strangers = {kind: _UnderWay("address", most_of_address, max(1, most // _SHARE)) for kind in Stranger}
+        self.anonymous = {
+            kind: _UnderWay("address", max_address_calls, max(1, max_calls // _SHARE)) for kind in Anonymous
+        }
 
 
 class Limits:
@@ -73,7 +75,7 @@ class Limits:
         self.streams = _UnderWay("client", config.max_client_streams)
 
 
-class Call:
+class LimitedCall:
     """One call, as the limits see it. It counts as under way until it is told to end.
 
     Args:
@@ -102,14 +104,14 @@ class Call:
         if wait := self._limits.addresses.take(self._address, self._limits.clock()):
             raise RateLimitExceeded("address", wait)
 
-    def begin(self, kind: Stranger) -> None:
+    def begin(self, kind: Anonymous) -> None:
         """Let it be under way while no client answers for it.
 
         Raises:
             ConcurrencyLimitExceeded: If too many of this kind are, or the door is full.
 
         """
-        self._enter(self._room.strangers[kind], self._address)
+        self._enter(self._room.anonymous[kind], self._address)
 
     def identify(self, caller: Caller, path: str, *, streaming: bool) -> None:
         """Count it for its client, and let it be under way as one of the client's.
@@ -136,7 +138,7 @@ class Call:
             self._room.under_way -= 1
 
     def _enter(self, among: "_UnderWay", key: str) -> None:
-        if self._among is None and self._room.under_way >= self._room.most:
+        if self._among is None and self._room.under_way >= self._room.max_calls:
             raise ConcurrencyLimitExceeded("gateway")
         among.enter(key)
         if self._among is None:
@@ -154,20 +156,20 @@ class _UnderWay:
 
     """
 
-    __slots__ = ("_all", "_most_of_all", "_most_of_each", "_whose", "counts")
+    __slots__ = ("_all", "_max_of_all", "_max_of_each", "_whose", "counts")
 
-    def __init__(self, whose: str, most_of_each: int, most_of_all: int | None = None) -> None:
+    def __init__(self, whose: str, max_of_each: int, max_of_all: int | None = None) -> None:
         self._whose = whose
-        self._most_of_each = most_of_each
-        self._most_of_all = most_of_all
+        self._max_of_each = max_of_each
+        self._max_of_all = max_of_all
         self._all = 0
         self.counts: dict[str, int] = {}
 
     def enter(self, key: str) -> None:
         count = self.counts.get(key, 0)
-        if count >= self._most_of_each:
+        if count >= self._max_of_each:
             raise ConcurrencyLimitExceeded(self._whose)
-        if self._most_of_all is not None and self._all >= self._most_of_all:
+        if self._max_of_all is not None and self._all >= self._max_of_all:
             raise ConcurrencyLimitExceeded("gateway")
         self.counts[key] = count + 1
         self._all += 1

@@ -63,14 +63,14 @@ class GatewayMetrics(Collector):
 
     def _doors(self) -> Iterator[Metric]:
         yield self._of_doors("sekisho_door_calls", "Calls under way.", lambda room: room.under_way)
-        yield self._of_doors("sekisho_door_calls_limit", "The most calls at once.", lambda room: room.most)
-        strangers = GaugeMetricFamily(
+        yield self._of_doors("sekisho_door_calls_limit", "The most calls at once.", lambda room: room.max_calls)
+        anonymous = GaugeMetricFamily(
             "sekisho_door_stranger_calls", "Of these, calls that no client answers for.", labels=["listener", "kind"]
         )
         for door, room in self._rooms.items():
-            for kind, some in room.strangers.items():
-                strangers.add_metric([door, kind.name.lower()], sum(some.counts.values()))
-        yield strangers
+            for kind, some in room.anonymous.items():
+                anonymous.add_metric([door, kind.name.lower()], sum(some.counts.values()))
+        yield anonymous
         remembered = GaugeMetricFamily(
             "sekisho_limits_remembered", "Who is remembered for the rates of calls.", labels=["whose"]
         )

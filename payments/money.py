@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from mesh.errors import Code, ServiceError
 from mesh.serving.fields import Fields
 
-MAX_AMOUNT = 1_000_000_000_000
+MAX_MINOR_UNITS = 1_000_000_000_000
 
 # The active codes of ISO 4217, list one, without funds, precious metals and test codes.
 _CODES = """
@@ -48,8 +48,8 @@ def check_currency(fields: Fields, field: str, currency_code: str) -> None:
 def check_amount(fields: Fields, field: str, amount: Money) -> None:
     """Check the parts of an amount of money that is to be moved."""
     check_currency(fields, f"{field}.currency_code", amount.currency_code)
-    if not 1 <= amount.minor_units <= MAX_AMOUNT:
-        fields.refuse(f"{field}.minor_units", f"must be from 1 to {MAX_AMOUNT:,}")
+    if not 1 <= amount.minor_units <= MAX_MINOR_UNITS:
+        fields.refuse(f"{field}.minor_units", f"must be from 1 to {MAX_MINOR_UNITS:,}")
 
 
 def require_currency(currency_code: str, amount: Money) -> None:

@@ -8,7 +8,7 @@ from mesh.errors import Code, ServerStopping, ServiceError
 from mesh.storage.database import Database
 from payments.store.events import count_events
 
-_MOST_OF_PARTNER = 20
+_MAX_OF_PARTNER = 20
 
 
 class TooManyWatches(ServiceError):
@@ -66,13 +66,13 @@ class Watches:
 
     Args:
         database: Where other servers write events, too.
-        most: At most how many watches at once, of all partners together.
+        max_watches: How many watches at once, at most, of all partners together.
 
     """
 
-    def __init__(self, database: Database, most: int) -> None:
+    def __init__(self, database: Database, max_watches: int) -> None:
         self._database = database
-        self._most = most
+        self._max_watches = max_watches
         self._watches: dict[str, set[Watch]] = {}
         self._stopping = False
 
@@ -91,9 +91,9 @@ class Watches:
         """
         if self._stopping:
             raise ServerStopping("the server stops; watch on another one")
-        if len(self._watches.get(partner_id, ())) >= _MOST_OF_PARTNER:
-            raise TooManyWatches(f"there are {_MOST_OF_PARTNER} watches of this partner already")
-        if len(self) >= self._most:
+        if len(self._watches.get(partner_id, ())) >= _MAX_OF_PARTNER:
+            raise TooManyWatches(f"there are {_MAX_OF_PARTNER} watches of this partner already")
+        if len(self) >= self._max_watches:
             raise TooManyWatches("this server has as many watches as it takes")
         watch = Watch(position)
         of_partner = self._watches.setdefault(partner_id, set())

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-_MOST_DOUBLINGS = 40
+_MAX_DOUBLINGS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,9 +16,9 @@ class Backoff:
     """
 
     first_seconds: float
-    most_seconds: float
+    max_seconds: float
 
     def pause_seconds(self, attempts: int) -> float:
         """Return the pause after so many attempts; `attempts` counts from 1."""
-        doublings = min(attempts - 1, _MOST_DOUBLINGS)
-        return min(self.first_seconds * 2.0**doublings, self.most_seconds)
+        doublings = min(attempts - 1, _MAX_DOUBLINGS)
+        return min(self.first_seconds * 2.0**doublings, self.max_seconds)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from mesh.errors import InvalidRequest
 from mesh.serving.fields import Fields
 
-MOST_MINOR_UNITS = 1_000_000_000_000
-MOST_QUANTITY = 1_000
+MAX_MINOR_UNITS = 1_000_000_000_000
+MAX_QUANTITY = 1_000
 
 _CURRENCY = re.compile(r"[A-Z]{3}")
 
@@ -31,8 +31,8 @@ def check_price(fields: Fields, field: str, price: Money) -> None:
     """Record what is wrong with a price."""
     if not _CURRENCY.fullmatch(price.currency_code):
         fields.refuse(f"{field}.currency_code", "must be three capital letters")
-    if not 1 <= price.minor_units <= MOST_MINOR_UNITS:
-        fields.refuse(f"{field}.minor_units", f"must be from 1 to {MOST_MINOR_UNITS}")
+    if not 1 <= price.minor_units <= MAX_MINOR_UNITS:
+        fields.refuse(f"{field}.minor_units", f"must be from 1 to {MAX_MINOR_UNITS}")
 
 
 def total(lines: Iterable[tuple[Money, int]]) -> Money:
@@ -47,6 +47,6 @@ def total(lines: Iterable[tuple[Money, int]]) -> Money:
     if len(currencies) != 1:
         raise InvalidRequest({"items": "must all be in one currency"})
     minor_units = sum(price.minor_units * quantity for price, quantity in lines)
-    if minor_units > MOST_MINOR_UNITS:
-        raise InvalidRequest({"items": f"must come to at most {MOST_MINOR_UNITS} minor units"})
+    if minor_units > MAX_MINOR_UNITS:
+        raise InvalidRequest({"items": f"must come to at most {MAX_MINOR_UNITS} minor units"})
     return Money(currencies.pop(), minor_units)

@@ -24,7 +24,7 @@ from shops.store.shops import Shop, get_shop
 _log = structlog.get_logger()
 
 # Beyond so many at once a new order is left to the worker, which takes a few at a time.
-_MOST_AT_ONCE = 500
+_MAX_AT_ONCE = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class PayOrder:
 
     def start_first(self, order_id: str) -> asyncio.Task[None] | None:
         """Start the first attempt for an order that was just placed; None if too much is under way."""
-        if len(self._under_way) >= _MOST_AT_ONCE:
+        if len(self._under_way) >= _MAX_AT_ONCE:
             return None
         return self._start(order_id, first_attempt=True)
 

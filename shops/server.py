@@ -31,7 +31,7 @@ from shops.servicers.shops import ShopServiceServicer
 from shops.visibility import Visibility
 from shops.workers import pay_pending_orders, take_openings_on
 
-_RETRIES = Backoff(first_seconds=0.5, most_seconds=30.0)
+_RETRIES = Backoff(first_seconds=0.5, max_seconds=30.0)
 _PENDING_ORDERS_LOOK_SECONDS = 0.5
 
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from mesh.single_flight import SingleFlight
 from shops.credentials import Credentials
 
-_MOST_KEPT = 1024
+_MAX_KEPT = 1024
 _MARGIN = 0.1  # of a token's life, in which it is no longer handed out: a call must not outlive its token
-_MOST_MARGIN_SECONDS = 60.0
+_MAX_MARGIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,9 @@ class AccessTokens:
     async def _ask(self, credentials: Credentials) -> str:
         asked = self._clock()
         issued = await self._issue(credentials)
-        margin = min(issued.expires_in * _MARGIN, _MOST_MARGIN_SECONDS)
+        margin = min(issued.expires_in * _MARGIN, _MAX_MARGIN_SECONDS)
         self._kept[credentials] = (issued.access_token, asked + issued.expires_in - margin)
         self._kept.move_to_end(credentials)
-        while len(self._kept) > _MOST_KEPT:
+        while len(self._kept) > _MAX_KEPT:
             self._kept.popitem(last=False)
         return issued.access_token

@@ -19,11 +19,11 @@ _HEAD = select(audit_head.c.sequence, audit_head.c.mac)
 _SET_HEAD = update(audit_head).values(sequence=bind("new_sequence"), mac=bind("new_mac"))
 _INSERT = insert(audit_log)
 _AFTER = (
-    select(audit_log).where(audit_log.c.sequence > bind("after")).order_by(audit_log.c.sequence).limit(bind("most"))
+    select(audit_log).where(audit_log.c.sequence > bind("after")).order_by(audit_log.c.sequence).limit(bind("limit"))
 )
 _LAST_UNTIL = (
     select(audit_log)
-    .where(audit_log.c.time <= bind("time"), audit_log.c.sequence <= bind("most"))
+    .where(audit_log.c.time <= bind("time"), audit_log.c.sequence <= bind("max_sequence"))
     .order_by(audit_log.c.sequence.desc())
     .limit(1)
 )
@@ -101,7 +101,7 @@ def read_page(connection: Connection, after: int = BEFORE_ALL, wanted: LineFilte
             statement = statement.where(audit_log.c[column] == value)
     if wanted.since is not None:
         statement = statement.where(audit_log.c.time >= wanted.since)
-    return [_stored_line(row) for row in connection.execute(statement, {"after": after, "most": _AT_ONCE})]
+    return [_stored_line(row) for row in connection.execute(statement, {"after": after, "limit": _AT_ONCE})]
 
 
 def read_all(connection: Connection) -> Iterator[StoredLine]:
@@ -112,9 +112,9 @@ def read_all(connection: Connection) -> Iterator[StoredLine]:
         after = page[-1].line.sequence
 
 
-def last_line_until(connection: Connection, time: int, most: int) -> AuditLine | None:
+def last_line_until(connection: Connection, time: int, max_sequence: int) -> AuditLine | None:
     """Return the last line up to a time and up to a number; None if there is none."""
-    row = connection.execute(_LAST_UNTIL, {"time": time, "most": most}).one_or_none()
+    row = connection.execute(_LAST_UNTIL, {"time": time, "max_sequence": max_sequence}).one_or_none()
     return None if row is None else _stored_line(row).line
 
 

@@ -13,9 +13,9 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 from authserver.clients.keys import ES256, RS256, ClientKey
 
 # What client libraries choose if told nothing. Each assertion passes once, so a long life is of little use to others.
-MOST_SECONDS = 3600
+MAX_SECONDS = 3600
 LEEWAY_SECONDS = 30  # how far a client's clock may be off
-_MOST_BYTES = 8 * 1024
+_MAX_BYTES = 8 * 1024
 _JTI_LENGTH = 255
 _ID_LENGTH = 64  # of every client id
 # RFC 7523 asks for no type. What declares another one, however, was signed for another purpose (RFC 8725 §3.11).
@@ -92,7 +92,7 @@ def verify_assertion(
 
 
 def _unverified(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-    if len(token) > _MOST_BYTES:
+    if len(token) > _MAX_BYTES:
         raise AssertionRejected("too long")
     if "=" in token:  # PyJWT takes padding, which RFC 7515 §2 excludes
         raise AssertionRejected("not a JWT")
@@ -122,10 +122,10 @@ def _check_times(claims: Mapping[str, Any], now: float) -> float:
     times = {name: claims[name] for name in ("iat", "nbf", "exp") if name in claims}
     if any(type(time) not in {int, float} or not -(2**53) < time < 2**53 for time in times.values()):
         raise AssertionRejected("a time claim is no time")
-    if not now - LEEWAY_SECONDS < times["exp"] <= now + MOST_SECONDS + LEEWAY_SECONDS:
+    if not now - LEEWAY_SECONDS < times["exp"] <= now + MAX_SECONDS + LEEWAY_SECONDS:
         raise AssertionRejected("expired, or good for too long")
     if max(times.get("iat", 0), times.get("nbf", 0)) > now + LEEWAY_SECONDS:
         raise AssertionRejected("not valid yet")
-    if times.get("iat", now) < now - MOST_SECONDS - LEEWAY_SECONDS:
+    if times.get("iat", now) < now - MAX_SECONDS - LEEWAY_SECONDS:
         raise AssertionRejected("issued too long ago")
     return float(times["exp"])

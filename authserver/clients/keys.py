@@ -17,8 +17,8 @@ from authserver.errors import InvalidClientMetadata
 ES256, RS256 = "ES256", "RS256"
 ALGORITHMS = (ES256, RS256)
 
-_MOST_BYTES = 16 * 1024
-_MOST_KEYS = 5  # enough to replace one by the next; each may be tried for an assertion without a kid
+_MAX_BYTES = 16 * 1024
+_MAX_KEYS = 5  # enough to replace one by the next; each may be tried for an assertion without a kid
 _KID_LENGTH = 100
 _RSA_BITS = range(2048, 4096 + 1)  # RFC 7518 §3.3; what is longer only takes longer
 _RSA_EXPONENTS = range(3, 2**32)  # likewise
@@ -59,15 +59,15 @@ def parse_keys(jwks: str) -> tuple[ClientKey, ...]:
             that is supported.
 
     """
-    if len(jwks) > _MOST_BYTES:
-        raise InvalidClientMetadata(f"jwks must have at most {_MOST_BYTES} characters")
+    if len(jwks) > _MAX_BYTES:
+        raise InvalidClientMetadata(f"jwks must have at most {_MAX_BYTES} characters")
     try:
         parsed = json.loads(jwks)
     except (ValueError, RecursionError) as error:
         raise InvalidClientMetadata("jwks must be a JWK set (RFC 7517 §5), as JSON") from error
     listed = parsed.get("keys") if isinstance(parsed, dict) else None
-    if not isinstance(listed, list) or not 1 <= len(listed) <= _MOST_KEYS:
-        raise InvalidClientMetadata(f"jwks must be a JWK set (RFC 7517 §5) of 1 to {_MOST_KEYS} keys")
+    if not isinstance(listed, list) or not 1 <= len(listed) <= _MAX_KEYS:
+        raise InvalidClientMetadata(f"jwks must be a JWK set (RFC 7517 §5) of 1 to {_MAX_KEYS} keys")
     keys = tuple(map(_parse_key, listed))
     names = [key.kid for key in keys if key.kid]
     if len(names) != len(set(names)):

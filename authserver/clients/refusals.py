@@ -9,8 +9,8 @@ from mesh.calls.peers import network_of
 from mesh.storage.database import Database
 from mesh.throttle import Throttle
 
-_MOST_KEYS = 50_000  # of each throttle, about 250 bytes each
-_MOST_COUNTED = 10_000
+_MAX_KEYS = 50_000  # of each throttle, about 250 bytes each
+_MAX_COUNTED = 10_000
 _ID_LENGTH = 64  # of every id that there is; what is longer need not be told apart
 
 
@@ -42,8 +42,8 @@ class Refusals:
 
     def __init__(self, burst: int, refill_seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._by_address = Throttle(burst, refill_seconds, _MOST_KEYS)
-        self._by_client_id = Throttle(burst, refill_seconds, _MOST_KEYS)
+        self._by_address = Throttle(burst, refill_seconds, _MAX_KEYS)
+        self._by_client_id = Throttle(burst, refill_seconds, _MAX_KEYS)
         self._counts = _Counts()
 
     def note(self, client_id: str, address: str) -> float:
@@ -86,9 +86,9 @@ class Refusals:
 
 
 def _count(known: set[int], value: str) -> None:
-    if len(known) < _MOST_COUNTED:
+    if len(known) < _MAX_COUNTED:
         known.add(hash(value))
 
 
 def _distinct(known: set[int]) -> str:
-    return str(len(known)) if len(known) < _MOST_COUNTED else f"{_MOST_COUNTED} or more"
+    return str(len(known)) if len(known) < _MAX_COUNTED else f"{_MAX_COUNTED} or more"

@@ -7,7 +7,7 @@ from authserver.clients.store.secrets import Secret, record_uses, redigest_secre
 from mesh.storage.database import Database
 
 # Written down every minute; more secrets than that in a minute are not noted.
-_MOST = 100_000
+_MAX = 100_000
 
 
 class SecretUses:
@@ -25,7 +25,7 @@ class SecretUses:
 
     def note(self, secret: Secret, presented: str, now_ms: int) -> None:
         """Note that a secret, as it was presented, is right."""
-        if len(self._uses) < _MOST or secret.secret_id in self._uses:
+        if len(self._uses) < _MAX or secret.secret_id in self._uses:
             self._uses[secret.secret_id] = now_ms
             if not self._peppers.is_current(secret.digest):
                 self._digests[secret.secret_id] = self._peppers.digest(presented)

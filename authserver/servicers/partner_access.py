@@ -43,6 +43,6 @@ class PartnerAccessServiceServicer(partner_access_service_pb2_grpc.PartnerAccess
 
 def _partner_id(request: pb.BlockPartnerRequest | pb.UnblockPartnerRequest) -> str:
     fields = Fields()
-    fields.text("partner_id", request.partner_id, most=_ID_LENGTH)
+    fields.text("partner_id", request.partner_id, max_length=_ID_LENGTH)
     fields.done()
     return request.partner_id

@@ -12,7 +12,7 @@ from authserver.clients.store.revoked_tokens import add_revoked_token, forget_re
 from authserver.revocation.store import Kind, News
 
 # What is remembered of each client's revoked tokens; beyond, all its tokens end.
-_MOST = 100
+_MAX = 100
 
 
 def token_digest(token: str) -> bytes:
@@ -39,7 +39,7 @@ def revoke_token(
     ):
         return
     actor = f"client:{client_id}"
-    if len(client.revoked_tokens) < _MOST:
+    if len(client.revoked_tokens) < _MAX:
         add_revoked_token(connection, client_id, digest, token.expire_time * 1000)
         news = [News(Kind.TOKEN, digest.hex()), News(Kind.CLIENT_CHANGED, client_id)]  # for gateways, for replicas
         trail.record(connection, actor, "token.revoke", token.jti, news, client_id=client_id)

@@ -21,7 +21,7 @@ from authserver.audit.heads import read_heads
 from authserver.audit.store import BEFORE_ALL, LineFilter, read_audit_head, read_page
 from authserver.config import AuthServerConfig
 from authserver.installation import read_installation
-from cli.authserver.beside import ConfigOption, opened, settings_of, shown_time
+from cli.authserver.database import ConfigOption, opened, settings_of, shown_time
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 from mesh.storage.database import Database

@@ -10,7 +10,7 @@ from rich.markup import escape
 from authserver.declare_restored import Loss, declare_restored, estimate_loss
 from authserver.installation import read_installation
 from cli.authserver.audit import HeadsOption, checked, show_findings
-from cli.authserver.beside import ConfigOption, opened, operator, settings_of, shown_time
+from cli.authserver.database import ConfigOption, opened, operator, settings_of, shown_time
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 from mesh.config import ConfigError

@@ -12,7 +12,7 @@ from authserver.audit.trail import Trail
 from authserver.clients import blocking as shut_out
 from authserver.clients.store.blocks import Holder, exists
 from authserver.installation import read_installation
-from cli.authserver.beside import ConfigOption, NotThere, opened, operator, settings_of
+from cli.authserver.database import ConfigOption, NotThere, opened, operator, settings_of
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 from mesh.timestamps import to_ms

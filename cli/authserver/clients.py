@@ -16,8 +16,8 @@ from authserver.clients.store.blocks import Holder, is_blocked
 from authserver.clients.store.clients import Client, find_client, list_all_clients
 from authserver.clients.store.platforms import Platform
 from authserver.tables import MAX_CLIENTS
-from cli.authserver.beside import ConfigOption, NotThere, opened, settings_of, shown_time
 from cli.authserver.blocking import add_commands
+from cli.authserver.database import ConfigOption, NotThere, opened, settings_of, shown_time
 from cli.home import DEFAULT_HOME
 from cli.local.preparation import provisioner, scopes_of, write_credentials
 from cli.output import HomeOption, JsonOption, console, print_json

@@ -14,7 +14,7 @@ from authserver.installation import read_installation
 from authserver.keys.rotation import AT_ONCE_SECONDS, KeyKeeper, paces, retire_key, rotate_key
 from authserver.keys.schedule import Use, state_of
 from authserver.keys.store import StoredKey, list_keys
-from cli.authserver.beside import ConfigOption, opened, operator, settings_of, shown_time
+from cli.authserver.database import ConfigOption, opened, operator, settings_of, shown_time
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 from mesh.timestamps import to_ms

@@ -11,8 +11,8 @@ from authserver.clients.store.clients import count_clients
 from authserver.clients.store.platforms import Platform, list_platforms
 from authserver.clients.update_platform import update_platform
 from authserver.installation import read_installation
-from cli.authserver.beside import ConfigOption, NotThere, opened, operator, settings_of
 from cli.authserver.blocking import add_commands
+from cli.authserver.database import ConfigOption, NotThere, opened, operator, settings_of
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 

@@ -15,7 +15,7 @@ from authserver.clients.store.platforms import Platform
 from authserver.config import AuthServerConfig
 from authserver.installation import read_installation
 from authserver.tables import MAX_CLIENTS
-from cli.authserver.beside import operator
+from cli.authserver.database import operator
 from cli.home import Home, MeshAddresses, read_credentials
 from cli.local.configurations import HOST, MeshOptions, Ports, configurations
 from mesh.access.descriptors import own_contracts, read_methods

@@ -11,7 +11,7 @@ from authserver.clients.scopes import format_scope, parse_scope
 from authserver.clients.store.clients import scopes_in_use
 from authserver.clients.store.platforms import list_platforms
 from authserver.errors import InvalidScope
-from cli.authserver.beside import opened, settings_of
+from cli.authserver.database import opened, settings_of
 from cli.home import DEFAULT_HOME, Home
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.policy.sources import ConfigOption, SetOption, chosen, config_in

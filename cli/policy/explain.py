@@ -13,7 +13,7 @@ from authserver.config import AuthServerConfig
 from authserver.installation import read_installation
 from authserver.keys.ring import KeyRing
 from authserver.keys.store import list_keys
-from cli.authserver.beside import opened, settings_of
+from cli.authserver.database import opened, settings_of
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.policy.sources import ConfigOption, ListenerOption, SetOption, chosen, doors_of, method_path

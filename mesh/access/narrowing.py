@@ -8,7 +8,7 @@ from typing import TypeAlias
 from mesh.access.rules import Caller
 
 # Of the restrictions that refuse one call, this many are named at most.
-MOST_NAMED = 8
+MAX_NAMED = 8
 # Separated by spaces: lists would take three times as long to hand from process to process, and calls wait for that.
 Names: TypeAlias = str
 
@@ -45,7 +45,7 @@ class Narrowing:
         if (first := next(causes, None)) is None:
             return ()
         names = (name for names in itertools.chain([first], causes) for name in names.split())
-        return tuple(itertools.islice(dict.fromkeys(itertools.islice(names, MOST_NAMED**2)), MOST_NAMED))
+        return tuple(itertools.islice(dict.fromkeys(itertools.islice(names, MAX_NAMED**2)), MAX_NAMED))
 
     def _causes(self, caller: Caller | None) -> Iterator[Names | None]:
         yield self.everybody.get("")

@@ -20,12 +20,12 @@ class Fields:
         """Record that a field's value is not taken."""
         self._violations.setdefault(field, problem)
 
-    def text(self, field: str, value: str, *, most: int, required: bool = True) -> None:
-        """Check a line of text of at most `most` characters."""
+    def text(self, field: str, value: str, *, max_length: int, required: bool = True) -> None:
+        """Check a line of text of at most `max_length` characters."""
         if required and not value.strip():
             self.refuse(field, "must not be empty")
-        elif len(value) > most:
-            self.refuse(field, f"must have at most {most} characters")
+        elif len(value) > max_length:
+            self.refuse(field, f"must have at most {max_length} characters")
         elif not value.isprintable():
             self.refuse(field, "must not have control characters")
 

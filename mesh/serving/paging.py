@@ -12,7 +12,7 @@ from mesh.errors import InvalidRequest
 T = TypeVar("T")
 
 _DEFAULT_SIZE = 50
-_MOST = 100
+_MAX = 100
 _ID = re.compile(r"[a-z]{3}_[0-9a-z]{26}")
 
 
@@ -57,7 +57,7 @@ def parse_page(page_size: int, page_token: str) -> Page:
     """
     if page_size < 0:
         raise InvalidRequest({"page_size": "must not be negative"})
-    return Page(min(page_size or _DEFAULT_SIZE, _MOST), _decode(page_token) if page_token else "")
+    return Page(min(page_size or _DEFAULT_SIZE, _MAX), _decode(page_token) if page_token else "")
 
 
 def _encode(last_id: str) -> str:

@@ -24,7 +24,7 @@ from mesh.serving.pruned_contracts import PrunedContracts
 T = TypeVar("T")
 
 # Kept of what is pruned for calls that may see different methods; those that were asked for last.
-_MOST_PRUNED = 32
+_MAX_PRUNED = 32
 REFLECTION_METHODS = tuple(f"/{service}/ServerReflectionInfo" for service in REFLECTION_SERVICES)
 
 
@@ -46,7 +46,7 @@ class ReflectionHandler(grpc.GenericRpcHandler):
         self._shown = shown
         self._contracts = {id(each): PrunedContracts(each) for each in declared.values()} if shown else {}
         self._whole = None if shown else _servicer(declared)
-        self._pruned = lru_cache(_MOST_PRUNED)(self._prune)
+        self._pruned = lru_cache(_MAX_PRUNED)(self._prune)
         self._handler = grpc.stream_stream_rpc_method_handler(
             self._describe,
             request_deserializer=reflection_pb2.ServerReflectionRequest.FromString,

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, Engine
 
-_MOST = 32  # so that the first unit of a batch does not wait long for the last
+_MAX = 32  # so that the first unit of a batch does not wait long for the last
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +72,7 @@ class SharedCommits:
         while (unit := self._queue.get()) is not None:
             batch = [unit]
             ended = False
-            while len(batch) < _MOST and not ended:
+            while len(batch) < _MAX and not ended:
                 try:
                     queued = self._queue.get_nowait()
                 except queue.Empty:

@@ -18,7 +18,7 @@ from mesh.calls.call_record import CallRecord, current_call
 from mesh.telemetry.call_line import call_line
 
 _FLUSH_SECONDS = 0.02
-_MOST_LINES = 500
+_MAX_LINES = 500
 
 # What all lines of this process say, and where they go; as long as nobody says so, calls have none.
 _process = {"service": ""}
@@ -81,7 +81,7 @@ class Lines:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             loop = None
-        if loop is None or len(self._waiting) >= _MOST_LINES:
+        if loop is None or len(self._waiting) >= _MAX_LINES:
             self.flush()
         elif loop is not self._flushing:
             self._flushing = loop

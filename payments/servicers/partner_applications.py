@@ -84,7 +84,7 @@ class PartnerApplicationServiceServicer(pb_grpc.PartnerApplicationServiceService
 
 
 def _merchant(fields: Fields, request: pb.SubmitPartnerApplicationRequest) -> Merchant:
-    fields.text("merchant_name", request.merchant_name, most=_NAME_LENGTH)
+    fields.text("merchant_name", request.merchant_name, max_length=_NAME_LENGTH)
     fields.email("contact_email", request.contact_email)
-    fields.text("business_description", request.business_description, most=_DESCRIPTION_LENGTH)
+    fields.text("business_description", request.business_description, max_length=_DESCRIPTION_LENGTH)
     return Merchant(request.merchant_name, request.contact_email, request.business_description)

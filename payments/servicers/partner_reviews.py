@@ -65,7 +65,7 @@ class PartnerReviewServiceServicer(pb_grpc.PartnerReviewServiceServicer):
         reviewer = current_caller().client_id
         fields = Fields()
         check_id(fields, "application_id", request.application_id)
-        fields.text("rejection_reason", request.rejection_reason, most=_REASON_LENGTH)
+        fields.text("rejection_reason", request.rejection_reason, max_length=_REASON_LENGTH)
         fields.done()
         application = await self._database.run(
             lambda connection: reject_application(

@@ -29,7 +29,7 @@ _LIST = (
     .join_from(payment_events, payments, payment_events.c.payment_id == payments.c.payment_id)
     .where(payment_events.c.partner_id == bind("partner"), payment_events.c.sequence > bind("after"))
     .order_by(payment_events.c.sequence)
-    .limit(bind("most"))
+    .limit(bind("limit"))
 )
 _COUNT = select(partners.c.partner_id, partners.c.event_count).where(
     partners.c.partner_id.in_(bind("partners", expanding=True))
@@ -65,9 +65,9 @@ def record_event(connection: Connection, payment: Payment) -> None:
     _INSERT.execute(connection, row)
 
 
-def list_events(connection: Connection, partner_id: str, after: int, most: int) -> Sequence[PaymentEvent]:
+def list_events(connection: Connection, partner_id: str, after: int, limit: int) -> Sequence[PaymentEvent]:
     """Return a partner's next events after a number, the oldest first."""
-    rows = connection.execute(_LIST, {"partner": partner_id, "after": after, "most": most})
+    rows = connection.execute(_LIST, {"partner": partner_id, "after": after, "limit": limit})
     return [PaymentEvent(row.sequence, payment_of(row)) for row in rows]
 
 

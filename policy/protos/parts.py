@@ -24,11 +24,11 @@ def visibility(element: Any) -> str:  # noqa: ANN401 - a message or an enum
     return {1: "local ", 2: "export "}.get(visibility, "")
 
 
-def range_text(start: int, end: int, most: int) -> str:
+def range_text(start: int, end: int, highest: int) -> str:
     """Return a range of numbers, both ends included."""
     if start == end:
         return str(start)
-    return f"{start} to {'max' if end == most else end}"
+    return f"{start} to {'max' if end == highest else end}"
 
 
 def in_oneof(field: FieldDescriptorProto) -> bool:

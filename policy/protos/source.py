@@ -23,8 +23,8 @@ from policy.protos.parts import groups, in_oneof, is_made, joined, json_name, ra
 
 _Lines: TypeAlias = Iterator[str]
 
-_MOST_FIELD = 2**29 - 1
-_MOST_ENUM = 2**31 - 1
+_MAX_FIELD = 2**29 - 1
+_MAX_ENUM = 2**31 - 1
 _FIELD = FieldDescriptorProto
 
 
@@ -120,7 +120,7 @@ class _File:
 
         def body() -> _Lines:
             yield from (f"option {option} = {value};" for option, value in self._options(enum.options, scope))
-            yield from self._reserved(enum, [(each.start, each.end) for each in enum.reserved_range], _MOST_ENUM)
+            yield from self._reserved(enum, [(each.start, each.end) for each in enum.reserved_range], _MAX_ENUM)
             for value in enum.value:
                 options = self._bracketed(self._options(value.options, name))
                 line = f"{visibility(value)}{value.name} = {value.number}{options};"
@@ -158,10 +158,10 @@ class _File:
     def _inside(self, message: DescriptorProto, name: str) -> _Lines:
         """Yield what is in a message; what protobuf makes of fields (maps, groups) keeps its place among its types."""
         yield from (f"option {option} = {value};" for option, value in self._options(message.options, name))
-        yield from self._reserved(message, [(each.start, each.end - 1) for each in message.reserved_range], _MOST_FIELD)
+        yield from self._reserved(message, [(each.start, each.end - 1) for each in message.reserved_range], _MAX_FIELD)
         for each in message.extension_range:
             options = self._bracketed(self._options(each.options, name))
-            yield f"extensions {range_text(each.start, each.end - 1, _MOST_FIELD)}{options};"
+            yield f"extensions {range_text(each.start, each.end - 1, _MAX_FIELD)}{options};"
         for enum in message.enum_type:
             yield from ["", *self._enum(enum, name)]
         left = units(message)
@@ -235,9 +235,9 @@ class _File:
             lines = [line for field in fields for line in self._field(field, scope, name)]
             yield from self._block(f"extend {self._name(name, extendee.removeprefix('.'))}", iter(lines))
 
-    def _reserved(self, scope: Any, ranges: Sequence[tuple[int, int]], most: int) -> _Lines:  # noqa: ANN401
+    def _reserved(self, scope: Any, ranges: Sequence[tuple[int, int]], highest: int) -> _Lines:  # noqa: ANN401
         if ranges:
-            yield f"reserved {', '.join(range_text(start, end, most) for start, end in ranges)};"
+            yield f"reserved {', '.join(range_text(start, end, highest) for start, end in ranges)};"
         if scope.reserved_name:
             quote: Callable[[str], str] = str if self._syntax == "editions" else lambda name: quoted(name.encode())
             yield f"reserved {', '.join(quote(name) for name in scope.reserved_name)};"

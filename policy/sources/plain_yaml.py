@@ -7,7 +7,7 @@ import yaml
 # Without libyaml, its Python twin.
 _Reader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Deeper files make no sense; and parsers, not only this one, spend memory or time on depth.
-_MOST_DEPTH = 16
+_MAX_DEPTH = 16
 
 Plain: TypeAlias = "str | list[Plain] | dict[str, Plain]"
 
@@ -71,8 +71,8 @@ def _take(event: yaml.Event, stack: list[_Open]) -> None:
     if isinstance(event, yaml.ScalarEvent):
         stack[-1].add(event.value)
     elif isinstance(event, yaml.CollectionStartEvent):
-        if len(stack) > _MOST_DEPTH:
-            raise ValueError(f"more than {_MOST_DEPTH} levels")
+        if len(stack) > _MAX_DEPTH:
+            raise ValueError(f"more than {_MAX_DEPTH} levels")
         opened = _Open([] if isinstance(event, yaml.SequenceStartEvent) else {})
         stack[-1].add(opened.value)
         stack.append(opened)

@@ -20,7 +20,7 @@ from mesh.config import ConfigError
 from policy.sources.restrictions import compile_restrictions, parse_restrictions, restrictions_content
 
 _PATIENCE_SECONDS = 60.0
-_MOST_MEMORY_BYTES = 2 * 1024**3
+_MAX_MEMORY_BYTES = 2 * 1024**3
 
 
 class _Question(msgspec.Struct, frozen=True):
@@ -92,6 +92,6 @@ def _answer(question: _Question) -> Answer:
 
 if __name__ == "__main__":
     os.nice(5)  # calls come first
-    resource.setrlimit(resource.RLIMIT_AS, (_MOST_MEMORY_BYTES, _MOST_MEMORY_BYTES))
+    resource.setrlimit(resource.RLIMIT_AS, (_MAX_MEMORY_BYTES, _MAX_MEMORY_BYTES))
     asked = msgspec.msgpack.decode(sys.stdin.buffer.read(), type=_Question)
     sys.stdout.buffer.write(msgspec.msgpack.encode(_answer(asked)))

@@ -9,7 +9,7 @@ from typing import Annotated, TypeAlias, TypeVar
 import msgspec
 import yaml
 
-from mesh.access.narrowing import MOST_NAMED, Narrowings, Restrictions
+from mesh.access.narrowing import MAX_NAMED, Narrowings, Restrictions
 from mesh.access.rules import SCOPE, ClientType, MethodRule
 from mesh.config import Config, ConfigError
 from policy.sources.plain_yaml import read_plain
@@ -23,9 +23,9 @@ T = TypeVar("T")
 # A list that is there says something: an empty one could be read as nobody or as everybody.
 _Some: TypeAlias = Annotated[frozenset[T], msgspec.Meta(min_length=1)]
 
-_MOST_BYTES = 8 * 1024 * 1024
+_MAX_BYTES = 8 * 1024 * 1024
 # Pairs of a method at a door and of what refuses there, about 100 bytes each.
-_MOST_CAUSES = 1_000_000
+_MAX_CAUSES = 1_000_000
 
 
 class Mode(enum.StrEnum):
@@ -90,11 +90,11 @@ def restrictions_content(file: Path) -> bytes:
     """
     try:
         with file.open("rb") as opened:
-            content = opened.read(_MOST_BYTES + 1)
+            content = opened.read(_MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"{file}: {error.strerror}") from error
-    if len(content) > _MOST_BYTES:
-        raise ConfigError(f"{file}: larger than {_MOST_BYTES:,} bytes")
+    if len(content) > _MAX_BYTES:
+        raise ConfigError(f"{file}: larger than {_MAX_BYTES:,} bytes")
     return content
 
 
@@ -161,8 +161,8 @@ class _Compiler:
         self._names.add(restriction.name)
         for door, path in self._places(restriction):
             self._causes += _add(restriction, self.compiled[door][path])
-            if self._causes > _MOST_CAUSES:
-                raise ValueError(f"too much: more than {_MOST_CAUSES:,} pairs of a method and what refuses there")
+            if self._causes > _MAX_CAUSES:
+                raise ValueError(f"too much: more than {_MAX_CAUSES:,} pairs of a method and what refuses there")
 
     def _places(self, restriction: Restriction) -> set[tuple[str, str]]:
         """Return the doors and methods that an entry restricts; ValueError if it makes no sense."""
@@ -232,6 +232,6 @@ def _add(restriction: Restriction, narrowings: Narrowings) -> int:
         names = refusing.get(whom)
         if names is None:
             refusing[whom] = restriction.name
-        elif names.count(" ") < MOST_NAMED - 1:
+        elif names.count(" ") < MAX_NAMED - 1:
             refusing[whom] = f"{names} {restriction.name}"
     return len(causes)

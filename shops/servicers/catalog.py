@@ -43,7 +43,7 @@ class CatalogServiceServicer(catalog_service_pb2_grpc.CatalogServiceServicer):
         await self._database.read(partial(self._visibility.own_shop, shop_id=request.shop_id, token=token))
         fields = Fields()
         fields.request_id(request.request_id)
-        fields.text("display_name", request.display_name, most=200)
+        fields.text("display_name", request.display_name, max_length=200)
         check_price(fields, "price", money_of(request.price))
         fields.done()
         return await self._database.run(partial(self._create, request=request))

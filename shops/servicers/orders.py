@@ -12,7 +12,7 @@ from mesh.serving.fields import Fields
 from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 from sekisho.shops.v1 import order_service_pb2, order_service_pb2_grpc
-from shops.money import MOST_QUANTITY
+from shops.money import MAX_QUANTITY
 from shops.owner_tokens import order_token
 from shops.pay_order import PayOrder
 from shops.place_order import place_order
@@ -23,7 +23,7 @@ from shops.store.orders import Order, require_order
 from shops.store.tables import IDEMPOTENCY
 from shops.visibility import Visibility
 
-_MOST_ITEMS = 100
+_MAX_ITEMS = 100
 # PlaceOrder answers after so long even if the payment is not decided,
 _ANSWER_WITHIN_SECONDS = 15.0
 # and so long before the caller would give up.
@@ -116,12 +116,12 @@ class OrderServiceServicer(order_service_pb2_grpc.OrderServiceServicer):
 def _check(request: order_service_pb2.PlaceOrderRequest) -> None:
     fields = Fields()
     fields.random_request_id(request.request_id)
-    fields.text("payment_code", request.payment_code, most=200)
-    if not 1 <= len(request.items) <= _MOST_ITEMS:
-        fields.refuse("items", f"must be from 1 to {_MOST_ITEMS}")
-    for index, item in enumerate(request.items[:_MOST_ITEMS]):
-        if not 1 <= item.quantity <= MOST_QUANTITY:
-            fields.refuse(f"items[{index}].quantity", f"must be from 1 to {MOST_QUANTITY}")
+    fields.text("payment_code", request.payment_code, max_length=200)
+    if not 1 <= len(request.items) <= _MAX_ITEMS:
+        fields.refuse("items", f"must be from 1 to {_MAX_ITEMS}")
+    for index, item in enumerate(request.items[:_MAX_ITEMS]):
+        if not 1 <= item.quantity <= MAX_QUANTITY:
+            fields.refuse(f"items[{index}].quantity", f"must be from 1 to {MAX_QUANTITY}")
     fields.done()
 
 

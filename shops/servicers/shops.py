@@ -56,9 +56,9 @@ class ShopServiceServicer(shop_service_pb2_grpc.ShopServiceServicer):
         del context
         fields = Fields()
         fields.random_request_id(request.request_id)
-        fields.text("display_name", request.display_name, most=200)
+        fields.text("display_name", request.display_name, max_length=200)
         fields.email("contact_email", request.contact_email)
-        fields.text("business_description", request.business_description, most=500)
+        fields.text("business_description", request.business_description, max_length=500)
         fields.done()
         shop = await self._database.run(partial(self._open, request=request))
         self._wake_opening()

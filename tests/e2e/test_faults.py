@@ -33,7 +33,7 @@ IDEMPOTENT = "/sekisho.payments.v1.WalletService/OpenWallet"
 NOT_IDEMPOTENT = "/sekisho.payments.v1.WalletService/IssuePaymentCode"
 CALLERS = 12
 CALLS_WITH_A_TOKEN = 10  # then a new one is taken, which the gateway has not seen
-MOST_ATTEMPTS = 3
+MAX_ATTEMPTS = 3
 GATEWAYS = ("gateway", "gateway 2")
 
 OK = ("OK", "")
@@ -160,7 +160,7 @@ def assert_accounted_for(load: Load, done: Counter[str]) -> None:
         times = done[request_id]
         told = f"{request_id} to {path} was done {times} times, and ended with {ended}"
         assert ended in {OK, UNREACHABLE, UNCHECKED, BROKEN_OFF}, told
-        assert times <= (1 if path == NOT_IDEMPOTENT else MOST_ATTEMPTS), told
+        assert times <= (1 if path == NOT_IDEMPOTENT else MAX_ATTEMPTS), told
         if ended == OK:
             assert times >= 1, told
         if ended == UNCHECKED:

@@ -20,7 +20,7 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_UINT64: (0, 2**64 - 1),
     FieldDescriptor.CPPTYPE_ENUM: (-(2**31), 2**31 - 1),
 }
-_MOST_ITEMS = 3
+_MAX_ITEMS = 3
 
 
 @st.composite
@@ -35,7 +35,7 @@ def requests(draw: st.DrawFn, kind: Any, genuine: Genuine) -> bytes:
 
 
 def _fill(draw: st.DrawFn, message: Message, field: FieldDescriptor, genuine: Genuine) -> None:
-    count = draw(st.sampled_from([1, 1, 2, _MOST_ITEMS, 150])) if field.is_repeated else 1
+    count = draw(st.sampled_from([1, 1, 2, _MAX_ITEMS, 150])) if field.is_repeated else 1
     if field.cpp_type == FieldDescriptor.CPPTYPE_MESSAGE:
         inner = draw(requests(field.message_type, genuine).filter(lambda sent: _is_whole(field.message_type, sent)))
         for _ in range(count):

@@ -24,7 +24,7 @@ from mesh.errors import InvalidRequest
 from mesh.ids import new_id
 from mesh.serving.fields import Fields
 from mesh.serving.paging import Page, parse_page
-from payments.money import CURRENCIES, MAX_AMOUNT, Money, check_amount
+from payments.money import CURRENCIES, MAX_MINOR_UNITS, Money, check_amount
 from payments.servicers.cursors import decode_cursor, encode_cursor
 from tests.fuzz.effort import cases
 from tests.fuzz.mutations import hostile_texts, spliced, spoiled
@@ -101,7 +101,7 @@ def test_no_scope_is_granted_beyond_the_ceiling(requested: str, ceiling: frozens
 @given(hostile_texts | spoiled("a@example.com"), st.integers(1, 500))
 @cases(100)
 def test_a_text_that_passes_is_one_line_and_not_too_long(text: str, most: int) -> None:
-    if not violations(lambda fields: fields.text("name", text, most=most)):
+    if not violations(lambda fields: fields.text("name", text, max_length=most)):
         assert 0 < len(text) <= most
         assert text.isprintable()
     if not violations(lambda fields: fields.email("contact_email", text)):
@@ -128,7 +128,7 @@ def test_a_request_id_that_passes_is_short_and_of_plain_letters(text: str) -> No
 def test_an_amount_that_passes_is_of_a_currency_and_can_be_kept(currency_code: str, minor_units: int) -> None:
     refused = violations(lambda fields: check_amount(fields, "amount", Money(currency_code, minor_units)))
     assert ("amount.currency_code" in refused) == (currency_code not in CURRENCIES)
-    assert ("amount.minor_units" in refused) == (not 0 < minor_units <= MAX_AMOUNT)
+    assert ("amount.minor_units" in refused) == (not 0 < minor_units <= MAX_MINOR_UNITS)
 
 
 addresses = st.ip_addresses().map(str)

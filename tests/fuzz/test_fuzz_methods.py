@@ -28,8 +28,8 @@ METHODS = read_methods(own_contracts())
 STANDARD = ("/grpc.health.v1.Health/Check", "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")
 # What may be said to a stranger: each refusal but that something broke.
 REFUSALS = {code.name for code in Code} - {"INTERNAL", "UNAVAILABLE", "DEADLINE_EXCEEDED"}
-MOST_BYTES = 4 * 1024 * 1024
-MOST_GROWTH = 200 * 1024 * 1024
+MAX_BYTES = 4 * 1024 * 1024
+MAX_GROWTH = 200 * 1024 * 1024
 SECRET = re.compile(rb"(sat|scs|pmc|sot|sor)_[A-Za-z0-9_-]{16,}|eyJ[A-Za-z0-9_-]{16,}\.")
 
 
@@ -71,7 +71,7 @@ def check(path: str, request: bytes, answered: tuple[str, str]) -> None:
     """Hold an answer against what may be said; gRPC's own refusals, of what is too large, carry no reason."""
     status, reason = answered
     assert status in {"OK", *REFUSALS}
-    if path in METHODS and len(request) < MOST_BYTES:
+    if path in METHODS and len(request) < MAX_BYTES:
         assert bool(reason) == (status != "OK")
 
 
@@ -112,7 +112,7 @@ def test_a_method_answers_any_bytes_and_breaks_at_none(
 def test_no_process_ended_or_grew_beyond_measure(target: Target) -> None:
     now = sizes(target.mesh)
     assert now.keys() == target.sizes.keys()
-    assert {pid: size for pid, size in now.items() if size > target.sizes[pid] + MOST_GROWTH} == {}
+    assert {pid: size for pid, size in now.items() if size > target.sizes[pid] + MAX_GROWTH} == {}
 
 
 @pytest.mark.parametrize("service", SERVICES)

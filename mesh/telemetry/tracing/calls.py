@@ -26,7 +26,7 @@ from mesh.calls.wrapping import Context as CallContext
 from mesh.calls.wrapping import Handler, Run, wrap
 
 # A method's name may be whatever a stranger thinks of.
-_MOST_CHARACTERS = 256
+_MAX_CHARACTERS = 256
 # What is the server's own fault, by OpenTelemetry's semantic conventions for gRPC; the rest is the caller's.
 _SERVER_FAULTS = frozenset({"UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"})
 
@@ -95,7 +95,7 @@ def begin(tracer: Tracer, path: str, kind: SpanKind, context: Context | None = N
     """Begin the span of a call, made or answered, in the current one if not told otherwise."""
     service, _, method = path[1:].rpartition("/")
     attributes = {"rpc.system": "grpc", "rpc.service": service, "rpc.method": method}
-    return tracer.start_span(path[1 : _MOST_CHARACTERS + 1], context, kind, attributes)
+    return tracer.start_span(path[1 : _MAX_CHARACTERS + 1], context, kind, attributes)
 
 
 def end(span: Span, status: grpc.StatusCode, *, fault: bool) -> None:

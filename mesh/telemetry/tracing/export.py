@@ -23,12 +23,12 @@ from mesh.security import tls
 from mesh.throttle import Throttle
 
 # At most so many spans wait for the collector; what is more is dropped.
-_MOST_WAITING = 2_048
-_MOST_AT_ONCE = 512
+_MAX_WAITING = 2_048
+_MAX_AT_ONCE = 512
 _EXPORT_EVERY_SECONDS = 1.0
 _EXPORT_SECONDS = 5.0
 _END_SECONDS = 2.0
-_MOST_CHARACTERS = 256
+_MAX_CHARACTERS = 256
 
 _log = structlog.get_logger()
 
@@ -70,13 +70,13 @@ def _provider(exporter: OTLPSpanExporter, sample_ratio: float, service: str) -> 
         sampler=ParentBasedTraceIdRatio(sample_ratio),
         resource=resource,
         shutdown_on_exit=False,  # which would take as long as it likes
-        span_limits=SpanLimits(max_attribute_length=_MOST_CHARACTERS),
+        span_limits=SpanLimits(max_attribute_length=_MAX_CHARACTERS),
     )
     processor = BatchSpanProcessor(
         exporter,
-        max_queue_size=_MOST_WAITING,
+        max_queue_size=_MAX_WAITING,
         schedule_delay_millis=_EXPORT_EVERY_SECONDS * 1000,
-        max_export_batch_size=_MOST_AT_ONCE,
+        max_export_batch_size=_MAX_AT_ONCE,
     )
     provider.add_span_processor(processor)
     return provider
@@ -113,7 +113,7 @@ class _Complaints(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not self._throttle.take("", time.monotonic()):
-            _log.warning("traces are not exported", error=record.getMessage()[:_MOST_CHARACTERS])
+            _log.warning("traces are not exported", error=record.getMessage()[:_MAX_CHARACTERS])
 
 
 def _bound_complaints() -> None:

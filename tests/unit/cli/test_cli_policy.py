@@ -17,7 +17,7 @@ from authserver.installation import read_installation
 from authserver.keys.ring import KeyRing
 from authserver.keys.rotation import KeyKeeper, paces, prepare_keys
 from authserver.keys.store import list_keys
-from cli.authserver.beside import opened
+from cli.authserver.database import opened
 from cli.home import Home
 from cli.local.configurations import Ports
 from cli.local.preparation import prepare

@@ -6,7 +6,7 @@ import pytest
 from gateway.checkpoint import Checkpoint
 from gateway.errors import AuthServerUnavailable, InvalidToken, MalformedAuthorization
 from gateway.exchange_cache import Exchanged
-from gateway.limits import Call, Limits, Room
+from gateway.limits import LimitedCall, Limits, Room
 from mesh.access.decision import ClientTypeNotAllowed, InsufficientScope, MethodNotFound, MissingToken
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, PUBLIC, Caller, ClientType, MethodRule
@@ -55,7 +55,7 @@ async def admit(
     checkpoint: Checkpoint, path: str, admitted: frozenset[ClientType], metadata: Metadata
 ) -> Exchanged | None:
     limits = Limits(LimitsConfig(), ROUTES, time.monotonic)
-    return await checkpoint.admit(path, admitted, metadata, Call(limits, Room(10, 10), "192.0.2.1"))
+    return await checkpoint.admit(path, admitted, metadata, LimitedCall(limits, Room(10, 10), "192.0.2.1"))
 
 
 async def refusal(

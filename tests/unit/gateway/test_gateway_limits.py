@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from gateway.errors import ConcurrencyLimitExceeded, RateLimitExceeded
-from gateway.limits import Call, Limits, Room, Stranger
+from gateway.limits import Anonymous, LimitedCall, Limits, Room
 from mesh.access.descriptors import Method
 from mesh.access.rules import PUBLIC, Caller, ClientType, MethodRule
 from mesh.config import ConfigError
@@ -32,8 +32,8 @@ class Door:
         self.limits = Limits(config, ROUTES, clock or Clock())
         self.room = Room(max_concurrent_calls, config.max_address_calls)
 
-    def call(self, address: str = "192.0.2.1") -> Call:
-        return Call(self.limits, self.room, address)
+    def call(self, address: str = "192.0.2.1") -> LimitedCall:
+        return LimitedCall(self.limits, self.room, address)
 
 
 def caller(client_id: str, client_type: ClientType = ClientType.PARTNER) -> Caller:
@@ -41,7 +41,7 @@ def caller(client_id: str, client_type: ClientType = ClientType.PARTNER) -> Call
 
 
 @contextmanager
-def calling(door: Door, address: str = "192.0.2.1") -> Iterator[Call]:
+def calling(door: Door, address: str = "192.0.2.1") -> Iterator[LimitedCall]:
     call = door.call(address)
     yield call
     call.end()
@@ -105,7 +105,7 @@ def test_who_is_over_a_rate_takes_no_room_from_those_under_way() -> None:
 def test_a_client_has_so_many_calls_and_so_many_streams_at_once(*, streaming: bool) -> None:
     door = Door(max_client_calls=2, max_client_streams=2)
 
-    def begin(stack: ExitStack, client_id: str, *, streaming: bool = streaming) -> Call:
+    def begin(stack: ExitStack, client_id: str, *, streaming: bool = streaming) -> LimitedCall:
         call = stack.enter_context(calling(door))
         call.identify(caller(client_id), PAY, streaming=streaming)
         return call
@@ -123,14 +123,14 @@ def test_a_client_has_so_many_calls_and_so_many_streams_at_once(*, streaming: bo
     assert not door.limits.streams.counts
 
 
-@pytest.mark.parametrize("kind", Stranger)
-def test_an_address_has_so_many_calls_of_each_kind_at_once_that_no_client_answers_for(kind: Stranger) -> None:
+@pytest.mark.parametrize("kind", Anonymous)
+def test_an_address_has_so_many_calls_of_each_kind_at_once_that_no_client_answers_for(kind: Anonymous) -> None:
     door = Door(max_address_calls=1)
     with calling(door) as first, calling(door, "192.0.2.2") as second:
         first.begin(kind)
         assert refused(door.call().begin, kind) == ("address", 0.0)
         second.begin(kind)
-        for other in set(Stranger) - {kind}:
+        for other in set(Anonymous) - {kind}:
             with calling(door) as call:
                 call.begin(other)
     with calling(door) as call:
@@ -140,7 +140,7 @@ def test_an_address_has_so_many_calls_of_each_kind_at_once_that_no_client_answer
 def test_strangers_of_all_addresses_together_never_have_all_the_room() -> None:
     door = Door(max_concurrent_calls=40)
     with ExitStack() as stack:
-        for kind in Stranger:
+        for kind in Anonymous:
             for number in range(10):
                 stack.enter_context(calling(door, f"192.0.2.{number}")).begin(kind)
             assert refused(door.call("198.51.100.1").begin, kind) == ("gateway", 0.0)
@@ -149,12 +149,12 @@ def test_strangers_of_all_addresses_together_never_have_all_the_room() -> None:
 def test_clients_never_have_more_than_the_room_of_the_door() -> None:
     door = Door(max_concurrent_calls=2)
     with calling(door) as first, calling(door) as second:
-        first.begin(Stranger.EXCHANGE)
+        first.begin(Anonymous.EXCHANGE)
         first.identify(caller("a"), PAY, streaming=True)
         second.identify(caller("b"), PAY, streaming=False)
         with calling(door) as third:
             assert refused(partial(third.identify, caller("c"), PAY, streaming=False)) == ("gateway", 0.0)
-            assert refused(third.begin, Stranger.PUBLIC) == ("gateway", 0.0)
+            assert refused(third.begin, Anonymous.PUBLIC) == ("gateway", 0.0)
         assert door.limits.calls.counts == {"b": 1}
     assert door.room.under_way == 0
 
@@ -162,9 +162,9 @@ def test_clients_never_have_more_than_the_room_of_the_door() -> None:
 def test_a_call_that_finds_its_client_leaves_its_place_among_strangers() -> None:
     door = Door(max_address_calls=1)
     with calling(door) as first, calling(door) as second:
-        first.begin(Stranger.EXCHANGE)
+        first.begin(Anonymous.EXCHANGE)
         first.identify(caller("a"), PAY, streaming=True)
-        second.begin(Stranger.EXCHANGE)
+        second.begin(Anonymous.EXCHANGE)
         assert door.limits.streams.counts == {"a": 1}
 
 
@@ -173,9 +173,9 @@ def test_a_call_whose_client_has_no_room_leaves_its_place_too() -> None:
     with calling(door) as first:
         first.identify(caller("a"), PAY, streaming=False)
         with calling(door) as second:
-            second.begin(Stranger.EXCHANGE)
+            second.begin(Anonymous.EXCHANGE)
             refused(partial(second.identify, caller("a"), PAY, streaming=False))
-        assert not door.room.strangers[Stranger.EXCHANGE].counts
+        assert not door.room.anonymous[Anonymous.EXCHANGE].counts
         assert door.limits.calls.counts == {"a": 1}
 
 
@@ -201,11 +201,11 @@ def test_of_many_addresses_and_clients_only_the_latest_are_remembered() -> None:
         with calling(door, str(number)) as call:
             call.arrive()
             if number % 4 == 0:
-                call.begin(Stranger.EXCHANGE)
+                call.begin(Anonymous.EXCHANGE)
                 call.identify(caller(str(number)), PAY, streaming=False)
     assert len(door.limits.addresses) == len(door.limits.clients) == 1_000
     assert not door.limits.calls.counts
-    assert not door.room.strangers[Stranger.EXCHANGE].counts
+    assert not door.room.anonymous[Anonymous.EXCHANGE].counts
 
 
 def test_an_address_and_a_client_take_as_many_bytes_as_the_configuration_says() -> None:

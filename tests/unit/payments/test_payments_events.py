@@ -12,10 +12,10 @@ from payments.store.events import PaymentEvent, count_events, list_events
 from tests.unit.payments.payments_world import NOW, World, yen
 
 
-def events(world: World, after: int = 0, most: int = 100, partner_id: str = "") -> list[PaymentEvent]:
+def events(world: World, after: int = 0, limit: int = 100, partner_id: str = "") -> list[PaymentEvent]:
     return list(
         world.database.read_here(
-            lambda connection: list_events(connection, partner_id or world.partner_id, after, most)
+            lambda connection: list_events(connection, partner_id or world.partner_id, after, limit)
         )
     )
 
@@ -58,9 +58,9 @@ def test_a_change_that_is_rolled_back_takes_no_number(world: World) -> None:
 
 def test_events_are_read_on_from_a_number_and_no_more_than_asked_for(world: World) -> None:
     made = numbered(*(world.create(yen(1)) for _ in range(5)))
-    assert events(world, after=0, most=2) == made[:2]
-    assert events(world, after=2, most=2) == made[2:4]
-    assert events(world, after=4, most=2) == made[4:]
+    assert events(world, after=0, limit=2) == made[:2]
+    assert events(world, after=2, limit=2) == made[2:4]
+    assert events(world, after=4, limit=2) == made[4:]
     assert events(world, after=5) == []
 
 
@@ -92,7 +92,7 @@ async def test_numbers_of_concurrent_changes_have_no_gaps_and_appear_in_order(wo
         last_look = False
         while not last_look:
             last_look = all(writing.done() for writing in writings)
-            new = partial(list_events, partner_id=world.partner_id, after=len(seen), most=100)
+            new = partial(list_events, partner_id=world.partner_id, after=len(seen), limit=100)
             seen.extend(await world.database.read(new))
 
     async with asyncio.TaskGroup() as tasks:

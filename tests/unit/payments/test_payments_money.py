@@ -2,7 +2,7 @@ import pytest
 
 from mesh.errors import InvalidRequest
 from mesh.serving.fields import Fields
-from payments.money import CURRENCIES, MAX_AMOUNT, CurrencyMismatch, Money, check_amount, require_currency
+from payments.money import CURRENCIES, MAX_MINOR_UNITS, CurrencyMismatch, Money, check_amount, require_currency
 
 
 def problems(amount: Money) -> set[str]:
@@ -15,12 +15,12 @@ def problems(amount: Money) -> set[str]:
     return set()
 
 
-@pytest.mark.parametrize("minor_units", [1, 500, MAX_AMOUNT])
+@pytest.mark.parametrize("minor_units", [1, 500, MAX_MINOR_UNITS])
 def test_an_amount_within_the_limits_is_taken(minor_units: int) -> None:
     assert problems(Money("JPY", minor_units)) == set()
 
 
-@pytest.mark.parametrize("minor_units", [0, -1, MAX_AMOUNT + 1, 2**63 - 1, -(2**63)])
+@pytest.mark.parametrize("minor_units", [0, -1, MAX_MINOR_UNITS + 1, 2**63 - 1, -(2**63)])
 def test_an_amount_beyond_the_limits_is_refused(minor_units: int) -> None:
     assert problems(Money("JPY", minor_units)) == {"amount.minor_units"}
 

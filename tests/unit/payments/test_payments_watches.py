@@ -8,12 +8,12 @@ from mesh.errors import Code, ServerStopping
 from payments.watches import TooManyWatches, Watch, Watches
 from tests.unit.payments.payments_world import World, yen
 
-MOST = 30
+MAX = 30
 
 
 @pytest.fixture
 def watches(world: World) -> Watches:
-    return Watches(world.database, MOST)
+    return Watches(world.database, MAX)
 
 
 async def has_news(watch: Watch) -> bool:
@@ -66,11 +66,11 @@ def test_a_partner_may_watch_twenty_times_at_once(watches: Watches) -> None:
 
 def test_all_partners_together_leave_room_for_other_calls(watches: Watches) -> None:
     with ExitStack() as stack:
-        for number in range(MOST):
+        for number in range(MAX):
             stack.enter_context(watches.open(f"ptn_{number}", 0))
         with pytest.raises(TooManyWatches), watches.open("ptn_new", 0):
             pass
-        assert len(watches) == MOST
+        assert len(watches) == MAX
     assert watches._watches == {}  # noqa: SLF001 - as above
 
 

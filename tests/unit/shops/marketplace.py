@@ -24,8 +24,8 @@ from shops.workers import pay_pending_orders, take_openings_on
 from tests.unit.shops.fake_gateway import GOOD_CODE, MASTER_ID, MASTER_SECRET, Application, FakeGateway
 
 SEALING_KEY = b"s" * 32
-RETRIES = Backoff(first_seconds=1.0, most_seconds=8.0)
-REVIEWS = Backoff(first_seconds=2.0, most_seconds=16.0)
+RETRIES = Backoff(first_seconds=1.0, max_seconds=8.0)
+REVIEWS = Backoff(first_seconds=2.0, max_seconds=16.0)
 LONG_ENOUGH_SECONDS = 60.0
 
 

@@ -7,7 +7,7 @@ ATTEMPTS = st.integers(min_value=1, max_value=10**9)
 
 
 def test_pauses_double_up_to_the_longest() -> None:
-    backoff = Backoff(first_seconds=0.5, most_seconds=3.0)
+    backoff = Backoff(first_seconds=0.5, max_seconds=3.0)
     assert [backoff.pause_seconds(attempts) for attempts in range(1, 6)] == [0.5, 1.0, 2.0, 3.0, 3.0]
 
 

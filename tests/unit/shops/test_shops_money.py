@@ -4,10 +4,10 @@ from hypothesis import strategies as st
 
 from mesh.errors import InvalidRequest
 from mesh.serving.fields import Fields
-from shops.money import MOST_MINOR_UNITS, MOST_QUANTITY, Money, check_price, total
+from shops.money import MAX_MINOR_UNITS, MAX_QUANTITY, Money, check_price, total
 
 LINES = st.lists(
-    st.tuples(st.integers(1, MOST_MINOR_UNITS), st.integers(1, MOST_QUANTITY)),
+    st.tuples(st.integers(1, MAX_MINOR_UNITS), st.integers(1, MAX_QUANTITY)),
     min_size=1,
     max_size=100,
 )
@@ -17,7 +17,7 @@ LINES = st.lists(
 def test_a_total_is_exact_or_refused(lines: list[tuple[int, int]]) -> None:
     expected = sum(price * quantity for price, quantity in lines)
     priced = [(Money("JPY", price), quantity) for price, quantity in lines]
-    if expected <= MOST_MINOR_UNITS:
+    if expected <= MAX_MINOR_UNITS:
         assert total(priced) == Money("JPY", expected)
     else:
         with pytest.raises(InvalidRequest):
@@ -25,9 +25,9 @@ def test_a_total_is_exact_or_refused(lines: list[tuple[int, int]]) -> None:
 
 
 def test_the_largest_total_is_taken_and_one_more_is_not() -> None:
-    assert total([(Money("JPY", MOST_MINOR_UNITS), 1)]).minor_units == MOST_MINOR_UNITS
+    assert total([(Money("JPY", MAX_MINOR_UNITS), 1)]).minor_units == MAX_MINOR_UNITS
     with pytest.raises(InvalidRequest):
-        total([(Money("JPY", MOST_MINOR_UNITS), 1), (Money("JPY", 1), 1)])
+        total([(Money("JPY", MAX_MINOR_UNITS), 1), (Money("JPY", 1), 1)])
 
 
 def test_currencies_are_not_mixed() -> None:
@@ -35,7 +35,7 @@ def test_currencies_are_not_mixed() -> None:
         total([(Money("JPY", 1), 1), (Money("USD", 1), 1)])
 
 
-@pytest.mark.parametrize("price", [Money("JPY", 1), Money("XTS", MOST_MINOR_UNITS)])
+@pytest.mark.parametrize("price", [Money("JPY", 1), Money("XTS", MAX_MINOR_UNITS)])
 def test_a_price_in_any_currency_is_taken(price: Money) -> None:
     fields = Fields()
     check_price(fields, "price", price)
@@ -47,7 +47,7 @@ def test_a_price_in_any_currency_is_taken(price: Money) -> None:
     [
         (Money("JPY", 0), "price.minor_units"),
         (Money("JPY", -1), "price.minor_units"),
-        (Money("JPY", MOST_MINOR_UNITS + 1), "price.minor_units"),
+        (Money("JPY", MAX_MINOR_UNITS + 1), "price.minor_units"),
         (Money("", 1), "price.currency_code"),
         (Money("jpy", 1), "price.currency_code"),
         (Money("JPYN", 1), "price.currency_code"),

@@ -63,7 +63,7 @@ async def test_an_application_under_review_is_looked_at_less_and_less_often(
         pauses.append(next_time / 1000 - marketplace.clock.now)
         marketplace.clock.now = next_time / 1000
     assert pauses == [2.0, 4.0, 8.0, 16.0, 16.0, 16.0]
-    assert REVIEWS.most_seconds == 16.0
+    assert REVIEWS.max_seconds == 16.0
     assert gateway.called("GetPartnerApplication") == 6
 
 
@@ -175,7 +175,7 @@ async def test_failures_are_retried_less_and_less_often(marketplace: Marketplace
         pauses.append(shop.next_attempt_time / 1000 - marketplace.clock.now)
         marketplace.clock.now = shop.next_attempt_time / 1000
     assert pauses == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
-    assert RETRIES.most_seconds == 8.0
+    assert RETRIES.max_seconds == 8.0
 
 
 async def test_answers_that_lack_what_the_contract_promises_are_asked_for_again(

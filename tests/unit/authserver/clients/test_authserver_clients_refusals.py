@@ -38,7 +38,7 @@ def test_one_network_of_ipv6_is_one_address() -> None:
 
 
 def test_long_ids_from_ever_new_addresses_take_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    for most in ("_MOST_KEYS", "_MOST_COUNTED"):
+    for most in ("_MAX_KEYS", "_MAX_COUNTED"):
         monkeypatch.setattr(f"authserver.clients.refusals.{most}", 100)
     noted = refusals()
     tracemalloc.start()
@@ -65,7 +65,7 @@ async def test_failures_are_counted_in_one_line_and_nothing_where_there_are_none
 
 
 async def test_more_than_can_be_told_apart_are_counted_so(company: Company, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("authserver.clients.refusals._MOST_COUNTED", 10)
+    monkeypatch.setattr("authserver.clients.refusals._MAX_COUNTED", 10)
     noted = refusals()
     for number in range(20):
         noted.note(f"cli_{number}", "10.0.0.1")

@@ -126,7 +126,7 @@ async def test_a_secret_that_went_meanwhile_is_no_trouble(company: Company, shop
 async def test_the_memory_of_uses_is_bounded_and_those_in_it_stay_exact(
     company: Company, shop: Credentials, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("authserver.clients.secret_uses._MOST", 2)
+    monkeypatch.setattr("authserver.clients.secret_uses._MAX", 2)
     uses, secret = SecretUses(PEPPERS), shop.client.secrets[0]
     others = [company.operator, *company.masters.values()]
     for time, credentials in enumerate((shop, *others)):

@@ -21,7 +21,7 @@ def accepts(check: Callable[[Fields], None]) -> bool:
 
 def test_all_that_is_wrong_is_reported_at_once() -> None:
     fields = Fields()
-    fields.text("name", "", most=10)
+    fields.text("name", "", max_length=10)
     fields.email("contact", "nobody")
     fields.request_id("short")
     with pytest.raises(InvalidRequest) as caught:
@@ -40,7 +40,7 @@ def test_the_first_problem_of_a_field_is_the_one_reported() -> None:
 
 @pytest.mark.parametrize("text", ["a", "a" * 10, "Käse 寿司", "  padded  "])
 def test_printable_text_within_its_length_is_taken(text: str) -> None:
-    assert accepts(lambda fields: fields.text("name", text, most=10))
+    assert accepts(lambda fields: fields.text("name", text, max_length=10))
 
 
 @pytest.mark.parametrize(
@@ -62,13 +62,13 @@ def test_printable_text_within_its_length_is_taken(text: str) -> None:
     ],
 )
 def test_empty_overlong_and_unprintable_text_is_refused(text: str) -> None:
-    assert not accepts(lambda fields: fields.text("name", text, most=10))
+    assert not accepts(lambda fields: fields.text("name", text, max_length=10))
 
 
 def test_text_that_is_not_required_may_be_empty_but_not_unprintable() -> None:
-    assert accepts(lambda fields: fields.text("note", "", most=10, required=False))
-    assert not accepts(lambda fields: fields.text("note", "\n", most=10, required=False))
-    assert not accepts(lambda fields: fields.text("note", "a" * 11, most=10, required=False))
+    assert accepts(lambda fields: fields.text("note", "", max_length=10, required=False))
+    assert not accepts(lambda fields: fields.text("note", "\n", max_length=10, required=False))
+    assert not accepts(lambda fields: fields.text("note", "a" * 11, max_length=10, required=False))
 
 
 @pytest.mark.parametrize("address", ["a@b.c", "first.last+tag@mail.example.com", "ü@exämple.jp", "a" * 248 + "@b.com"])

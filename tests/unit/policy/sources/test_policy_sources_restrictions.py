@@ -179,7 +179,7 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path, content: bytes) -> None
 
 
 def test_what_grows_beyond_all_measure_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restrictions_module, "_MOST_CAUSES", 9)
+    monkeypatch.setattr(restrictions_module, "_MAX_CAUSES", 9)
     denied = [f"client-{number}" for number in range(5)]
     compiled(tmp_path, entry(deny={"client_ids": denied}, listeners=["public"]))
     with pytest.raises(ConfigError, match="too much: more than 9 pairs"):
