@@ -106,26 +106,23 @@ async def soon(condition: Callable[[], Awaitable[bool]]) -> None:
 
 
 async def test_a_restored_database_brings_no_revoked_token_back_to_life(home: Home) -> None:
-    async def story() -> None:
-        async with auth_server(home) as newer:
-            token = await newer.token()
-            restore = await asyncio.to_thread(back_up, home.database("authserver"))
-            await newer.revoke(token)
-            assert not await newer.is_good(token)
-            await asyncio.to_thread(restore)
-            async with auth_server(home) as older:  # started on the restored database
-                assert await older.is_good(token)
-                ran = await command(home, "auth", "restored", "--yes")
-                assert ran.returncode == 0, ran.stderr
-                for server in (newer, older):
+    async with auth_server(home) as newer:
+        token = await newer.token()
+        restore = await asyncio.to_thread(back_up, home.database("authserver"))
+        await newer.revoke(token)
+        assert not await newer.is_good(token)
+        await asyncio.to_thread(restore)
+        async with auth_server(home) as older:  # started on the restored database
+            assert await older.is_good(token)
+            ran = await command(home, "auth", "restored", "--yes")
+            assert ran.returncode == 0, ran.stderr
+            for server in (newer, older):
 
-                    async def is_refused(server: AuthServer = server) -> bool:
-                        return not await server.is_good(token)
+                async def is_refused(server: AuthServer = server) -> bool:
+                    return not await server.is_good(token)
 
-                    await soon(is_refused)
-                    assert await server.is_good(await server.token())
-
-    await story()
+                await soon(is_refused)
+                assert await server.is_good(await server.token())
 
 
 async def test_what_is_lost_is_told_and_is_no_finding_any_more_once_the_restore_is_declared(home: Home) -> None:

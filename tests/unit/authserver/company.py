@@ -1,8 +1,7 @@
 """The payment company's auth server as its use cases see it: a database, keys, two platforms, a clock that stands."""
 
-import asyncio
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, text
@@ -204,22 +203,19 @@ class Company:
         opening = sealer or self.sealer
         self.run(lambda connection: revoke_token(connection, self.trail, opening, client_id, token, self.now))
 
-    def ask(self, question: Callable[[Replica], Coroutine[Any, Any, T]]) -> T:
-        """Ask a replica that has just started."""
-        return asyncio.run(question(Replica(self)))
+    async def authenticate(self, client_id: str, client_secret: str) -> Client:
+        """Authenticate at a replica that has just started; the other questions are asked there too."""
+        return await Replica(self).authenticate(client_id, client_secret)
 
-    def authenticate(self, client_id: str, client_secret: str) -> Client:
-        return self.ask(lambda replica: replica.authenticate(client_id, client_secret))
-
-    def token(self, credentials: Credentials, scope: str = "", ttl_seconds: int = 600) -> str:
-        client = self.authenticate(credentials.client.client_id, credentials.client_secret)
+    async def token(self, credentials: Credentials, scope: str = "", ttl_seconds: int = 600) -> str:
+        client = await self.authenticate(credentials.client.client_id, credentials.client_secret)
         return issue_token(self.sealer, client, scope, now=self.now, ttl_seconds=ttl_seconds).access_token
 
-    def exchange(self, token: str, audience: str = "payments", ttl_seconds: int = 300) -> Exchanged:
-        return self.ask(lambda replica: replica.exchanging(ttl_seconds).exchange(token, audience, 0))
+    async def exchange(self, token: str, audience: str = "payments", ttl_seconds: int = 300) -> Exchanged:
+        return await Replica(self).exchanging(ttl_seconds).exchange(token, audience, 0)
 
-    def introspect(self, credentials: Credentials, token: str) -> Any:
-        return self.ask(lambda replica: introspect_token(replica.tokens, credentials.client, token))
+    async def introspect(self, credentials: Credentials, token: str) -> Any:
+        return await introspect_token(Replica(self).tokens, credentials.client, token)
 
     def last_audit_line(self) -> AuditLine:
         def read(connection: Connection) -> AuditLine:

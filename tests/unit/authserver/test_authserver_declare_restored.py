@@ -1,4 +1,3 @@
-import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -46,48 +45,48 @@ def position(company: Company) -> int:
     return company.database.read_here(feed_position)
 
 
-def is_good(company: Company, token: str) -> bool:
+async def is_good(company: Company, token: str) -> bool:
     try:
-        company.exchange(token)
+        await company.exchange(token)
     except InvalidToken:
         return False
     return True
 
 
-def test_no_token_that_was_revoked_since_the_backup_comes_back_to_life(
+async def test_no_token_that_was_revoked_since_the_backup_comes_back_to_life(
     company: Company, restorable: Callable[[], Restore]
 ) -> None:
     shop = company.register()
     client_id = shop.client.client_id
-    before = company.token(shop)
+    before = await company.token(shop)
     restore = restorable()
     revoke_tokens(company, client_id)
-    after = company.token(shop)
+    after = await company.token(shop)
     company.revoke(client_id, after)
     restore()
-    assert is_good(company, before)  # what the command is for
+    assert await is_good(company, before)  # what the command is for
     declare(company)
-    assert not is_good(company, before)
-    assert not is_good(company, after)
-    assert is_good(company, company.token(shop))
+    assert not await is_good(company, before)
+    assert not await is_good(company, after)
+    assert await is_good(company, await company.token(shop))
 
 
-def test_nor_when_the_same_backup_is_restored_twice(company: Company, restorable: Callable[[], Restore]) -> None:
+async def test_nor_when_the_same_backup_is_restored_twice(company: Company, restorable: Callable[[], Restore]) -> None:
     """A step from what is in the backup would be the same both times."""
     shop = company.register()
     restore = restorable()
     restore()
     declare(company)
-    between = company.token(shop)
+    between = await company.token(shop)
     company.revoke(shop.client.client_id, between)
     seen = position(company)
     restore()
     declare(company)
-    assert not is_good(company, between)
+    assert not await is_good(company, between)
     assert position(company) > seen
 
 
-def test_nor_when_an_older_backup_is_restored_after_a_newer_one(
+async def test_nor_when_an_older_backup_is_restored_after_a_newer_one(
     company: Company, restorable: Callable[[], Restore]
 ) -> None:
     shop = company.register()
@@ -96,15 +95,15 @@ def test_nor_when_an_older_backup_is_restored_after_a_newer_one(
     newer = restorable()
     newer()
     declare(company)
-    between = company.token(shop)
+    between = await company.token(shop)
     seen = position(company)
     older()
     declare(company)
-    assert not is_good(company, between)
+    assert not await is_good(company, between)
     assert position(company) > seen
 
 
-def test_a_clock_that_is_wrong_still_leads_beyond_what_was_seen(
+async def test_a_clock_that_is_wrong_still_leads_beyond_what_was_seen(
     company: Company, restorable: Callable[[], Restore]
 ) -> None:
     shop = company.register()
@@ -112,46 +111,42 @@ def test_a_clock_that_is_wrong_still_leads_beyond_what_was_seen(
     restore = restorable()
     for _ in range(3):
         revoke_tokens(company, shop.client.client_id)
-    token, seen = company.token(shop), position(company)
+    token, seen = await company.token(shop), position(company)
     restore()
     company.now = 0
     declare(company)
     company.now = 1_800_000_000.0
-    assert not is_good(company, token)
+    assert not await is_good(company, token)
     assert position(company) > seen
 
 
-def test_replicas_with_older_and_with_newer_memory_hear_of_it(
+async def test_replicas_with_older_and_with_newer_memory_hear_of_it(
     company: Company, restorable: Callable[[], Restore]
 ) -> None:
     shop = company.register()
-    token = company.token(shop)
+    token = await company.token(shop)
     newer, older = Replica(company), Replica(company)
     heard: dict[Replica, list[Kind]] = {newer: [], older: []}
     for replica, kinds in heard.items():
         replica.feed.listen(lambda entries, kinds=kinds: kinds.extend(_kinds(entries)))  # type: ignore[misc]
-
-    async def story() -> None:
-        await older.feed.follow()
-        await older.exchanger.exchange(token, "payments", 0)  # in its memory as the backup has it
-        restore = restorable()
-        revoke_tokens(company, shop.client.client_id)
-        await newer.feed.follow()
+    await older.feed.follow()
+    await older.exchanger.exchange(token, "payments", 0)  # in its memory as the backup has it
+    restore = restorable()
+    revoke_tokens(company, shop.client.client_id)
+    await newer.feed.follow()
+    with pytest.raises(InvalidToken):
+        await newer.exchanger.exchange(token, "payments", 0)
+    restore()
+    await newer.feed.follow()
+    with pytest.raises(ReplicaBehind):  # a gateway that knows what the database has lost is not told yes
+        await older.exchanger.exchange(token, "payments", newer.feed.position)
+    declare(company)
+    for replica, kinds in heard.items():
+        await replica.feed.follow()
+        assert replica.feed.is_current()
+        assert kinds[-2:] == [Kind.EVERYTHING, Kind.KEYS_CHANGED]
         with pytest.raises(InvalidToken):
-            await newer.exchanger.exchange(token, "payments", 0)
-        restore()
-        await newer.feed.follow()
-        with pytest.raises(ReplicaBehind):  # a gateway that knows what the database has lost is not told yes
-            await older.exchanger.exchange(token, "payments", newer.feed.position)
-        declare(company)
-        for replica, kinds in heard.items():
-            await replica.feed.follow()
-            assert replica.feed.is_current()
-            assert kinds[-2:] == [Kind.EVERYTHING, Kind.KEYS_CHANGED]
-            with pytest.raises(InvalidToken):
-                await replica.exchanger.exchange(token, "payments", replica.feed.position)
-
-    asyncio.run(story())
+            await replica.exchanger.exchange(token, "payments", replica.feed.position)
 
 
 def _kinds(entries: object) -> list[Kind]:
@@ -180,108 +175,110 @@ class Exported:
         self.company = company
         self.files = [folder / "auth-1.jsonl", folder / "auth-2.jsonl"]
 
-    def act(self, times: int, server: int = 0) -> None:
+    async def act(self, times: int, server: int = 0) -> None:
         """Register some shops, exporting the head each time."""
         for _ in range(times):
             self.company.now += 1
             self.company.register(statement=approval(f"app_{self.company.now}"))
             head = HeadFile(self.files[server], AUDIT_KEY, self.company.clock)
-            asyncio.run(head.export(self.company.database))
+            await head.export(self.company.database)
 
 
 @pytest.fixture
-def exported(company: Company, tmp_path: Path) -> Exported:
+async def exported(company: Company, tmp_path: Path) -> Exported:
     exported = Exported(company, tmp_path)
-    exported.act(1, server=0)
-    exported.act(1, server=1)
+    await exported.act(1, server=0)
+    await exported.act(1, server=1)
     return exported
 
 
-def test_it_tells_which_lines_are_lost_and_since_when(
+async def test_it_tells_which_lines_are_lost_and_since_when(
     company: Company, exported: Exported, restorable: Callable[[], Restore]
 ) -> None:
     kept, kept_time, restore = check(company)[0].verified, company.now_ms, restorable()
-    exported.act(3)
+    await exported.act(3)
     lost_time = company.now_ms
     company.now += 1
     restore()
     assert declare(company, *exported.files) == Loss(kept, kept_time, kept + 3, lost_time)
 
 
-def test_it_tells_so_though_auth_servers_have_written_since_the_restore(
+async def test_it_tells_so_though_auth_servers_have_written_since_the_restore(
     company: Company, exported: Exported, restorable: Callable[[], Restore]
 ) -> None:
     kept, kept_time, restore = check(company)[0].verified, company.now_ms, restorable()
     for number in (1, 2):  # without an export
         company.register(statement=approval(f"app_lost_{number}"))
-    exported.act(1)
+    await exported.act(1)
     lost_time = company.now_ms
     restore()
-    exported.act(1)
+    await exported.act(1)
     assert declare(company, *exported.files) == Loss(kept, kept_time, kept + 3, lost_time)
     assert check(company, *exported.files)[1] == []
 
 
-def test_the_heads_of_the_lost_lines_are_explained_though_clocks_went_back(
+async def test_the_heads_of_the_lost_lines_are_explained_though_clocks_went_back(
     company: Company, exported: Exported, restorable: Callable[[], Restore]
 ) -> None:
     restore = restorable()
-    exported.act(3)
+    await exported.act(3)
     restore()
     now, company.now = company.now, company.now - 100
-    exported.act(2)
+    await exported.act(2)
     company.now = now
     declare(company, *exported.files)
     assert check(company, *exported.files)[1] == []
 
 
-def test_it_tells_that_nothing_is_known_to_be_lost(company: Company, exported: Exported) -> None:
+async def test_it_tells_that_nothing_is_known_to_be_lost(company: Company, exported: Exported) -> None:
     kept, kept_time = check(company)[0].verified, company.now_ms
     assert declare(company, *exported.files) == Loss(kept, kept_time, kept, 0)
 
 
-def test_heads_of_the_lost_lines_are_explained_by_the_restore_and_only_by_it(
+async def test_heads_of_the_lost_lines_are_explained_by_the_restore_and_only_by_it(
     company: Company, exported: Exported, restorable: Callable[[], Restore]
 ) -> None:
     restore = restorable()
-    exported.act(3)
+    await exported.act(3)
     restore()
     assert [each.what for each in check(company, *exported.files)[1]] == ["truncated"]
-    exported.act(1)
+    await exported.act(1)
     assert [each.what for each in check(company, *exported.files)[1]] == ["rewritten", "truncated"]
     declare(company, *exported.files)
     assert check(company, *exported.files)[1] == []
-    exported.act(4)  # beyond the numbers that were lost
+    await exported.act(4)  # beyond the numbers that were lost
     audit_check, found = check(company, *exported.files)
     assert found == []
     assert audit_check.confirmed == 2 + 1 + 4
 
 
-def test_heads_that_come_to_light_later_are_explained_too(
+async def test_heads_that_come_to_light_later_are_explained_too(
     company: Company, exported: Exported, restorable: Callable[[], Restore]
 ) -> None:
     restore = restorable()
-    exported.act(1, server=0)
-    exported.act(5, server=1)
+    await exported.act(1, server=0)
+    await exported.act(5, server=1)
     restore()
     declare(company, exported.files[0])
     assert check(company, *exported.files)[1] == []
 
 
-def test_what_is_cut_off_after_a_restore_is_found(
+async def test_what_is_cut_off_after_a_restore_is_found(
     company: Company, exported: Exported, restorable: Callable[[], Restore]
 ) -> None:
     restore = restorable()
-    exported.act(2)
+    await exported.act(2)
     restore()
     declare(company, *exported.files)
     again = restorable()
-    exported.act(5)
+    await exported.act(5)
     again()
     assert [each.what for each in check(company, *exported.files)[1]] == ["truncated"]
 
 
-def test_a_head_of_a_line_that_the_backup_had_is_explained_by_no_restore(company: Company, exported: Exported) -> None:
+async def test_a_head_of_a_line_that_the_backup_had_is_explained_by_no_restore(
+    company: Company, exported: Exported
+) -> None:
     declare(company, *exported.files)
     audit_check, _ = check(company)
     restore = audit_check.restores[0]
@@ -289,8 +286,10 @@ def test_a_head_of_a_line_that_the_backup_had_is_explained_by_no_restore(company
     assert not restore.explains(head)
 
 
-def test_the_epochs_of_clients_partners_and_platforms_are_all_raised(company: Company) -> None:
+async def test_the_epochs_of_clients_partners_and_platforms_are_all_raised(company: Company) -> None:
     shop = company.register()
     declare(company)
     raised = company.now_ms * 1000
-    assert company.authenticate(shop.client.client_id, shop.client_secret).epochs == Epochs(raised, raised, raised)
+    assert (await company.authenticate(shop.client.client_id, shop.client_secret)).epochs == Epochs(
+        raised, raised, raised
+    )

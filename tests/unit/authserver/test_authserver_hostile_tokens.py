@@ -1,8 +1,6 @@
 """Hostile tokens, presented wherever a token is taken: none may pass, and none may leave a trace."""
 
-import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import pytest
 
@@ -70,17 +68,17 @@ def registers(company: Company, token: str) -> bool:
     return True
 
 
-def test_the_tokens_that_the_forged_ones_are_made_of_are_good(company: Company) -> None:
+async def test_the_tokens_that_the_forged_ones_are_made_of_are_good(company: Company) -> None:
     for make in (well_signed(), claiming()):
         private = make(company.key_ring.signing_key, private_tokens.TYP, private_claims(company))
-        assert asyncio.run(is_taken_by_a_backend(company, [private])) == [True]
+        assert await is_taken_by_a_backend(company, [private]) == [True]
     assert registers(company, well_signed()(PAYMENTS, STATEMENT_TYP, statement_claims()))
 
 
-def test_no_backend_takes_a_hostile_token(company: Company) -> None:
+async def test_no_backend_takes_a_hostile_token(company: Company) -> None:
     key, claims = company.key_ring.signing_key, private_claims(company)
     tokens = [make(key, private_tokens.TYP, claims) for make in HOSTILE.values()]
-    taken = asyncio.run(is_taken_by_a_backend(company, tokens))
+    taken = await is_taken_by_a_backend(company, tokens)
     assert [name for name, passed in zip(HOSTILE, taken, strict=True) if passed] == []
 
 
@@ -91,9 +89,9 @@ def test_a_hostile_software_statement_registers_nobody(company: Company, databas
     assert rows(database_url) == before
 
 
-def test_truncated_and_changed_tokens_are_taken_by_nobody(company: Company, database_url: str) -> None:
+async def test_truncated_and_changed_tokens_are_taken_by_nobody(company: Company, database_url: str) -> None:
     private = sign(company.key_ring.signing_key, private_tokens.TYP, private_claims(company))
-    assert not any(asyncio.run(is_taken_by_a_backend(company, list(variations(private)))))
+    assert not any(await is_taken_by_a_backend(company, list(variations(private))))
     before = rows(database_url)
     assert not any(registers(company, token) for token in variations(sign(PAYMENTS, STATEMENT_TYP, statement_claims())))
     assert rows(database_url) == before
@@ -106,61 +104,59 @@ def sealed_elsewhere(company: Company) -> str:
     return issue_token(sealer, company.operator.client, "", now=company.now, ttl_seconds=600).access_token
 
 
-def sealed_with_a_retired_key(company: Company) -> str:
-    token = company.token(company.operator)
+def retiring_its_key(company: Company, token: str) -> str:
     retire_sealing_key(company)
     company.key_ring.take(company.run(list_keys))
     return token
 
 
-def sealed_with_a_key_of_the_past(company: Company) -> str:
-    """Return a token that would be good still, but whose key was retired by schedule."""
-    token = company.token(company.operator, ttl_seconds=10**9)
+def when_its_key_is_past(company: Company, token: str) -> str:
+    """Return a token that would be good still, once its key is retired by schedule."""
     rotate_sealing_key(company, at_once=False)
     company.now += ANNOUNCE_SECONDS + OVERLAP_SECONDS
     company.key_ring.take(company.run(list_keys))
     return token
 
 
-SEALED: dict[str, Callable[[Company], Iterable[str]]] = {
-    "of another installation": lambda company: [sealed_elsewhere(company)],
-    "of a retired key": lambda company: [sealed_with_a_retired_key(company)],
-    "of a key of the past": lambda company: [sealed_with_a_key_of_the_past(company)],
-    "truncated or changed": lambda company: variations(company.token(company.operator)),
-    "with bytes cut or changed": lambda company: raw_variations(company.token(company.operator)),
-    "of a megabyte": lambda company: [
-        "sat_" + "A" * 1_000_000,
-        company.token(company.operator) + "A" * 1_000_000,
-        "A" * 1_000_000,
-    ],
-    "private": lambda company: [company.exchange(company.token(company.operator)).private_token],
-    "signed": lambda company: [
+# Each makes them for a company, of a token that its operator has, and of the private token for which that is exchanged.
+SEALED: dict[str, Callable[[Company, str, str], Iterable[str]]] = {
+    "of another installation": lambda company, *_: [sealed_elsewhere(company)],
+    "of a retired key": lambda company, token, _: [retiring_its_key(company, token)],
+    "of a key of the past": lambda company, token, _: [when_its_key_is_past(company, token)],
+    "truncated or changed": lambda _company, token, _: variations(token),
+    "with bytes cut or changed": lambda _company, token, _: raw_variations(token),
+    "of a megabyte": lambda _company, token, _: ["sat_" + "A" * 1_000_000, token + "A" * 1_000_000, "A" * 1_000_000],
+    "private": lambda _company, _token, private: [private],
+    "signed": lambda company, *_: [
         make(company.key_ring.signing_key, private_tokens.TYP, private_claims(company)) for make in HOSTILE.values()
     ],
-    "of another spelling": lambda company: [
-        spelling.format(company.token(company.operator))
+    "of another spelling": lambda _company, token, _: [
+        spelling.format(token)
         for spelling in ("{}=", " {}", "{}\n", "{}\0", "Bearer {}", "sat_{}", "{0}{0}", "{0},{0}")
     ],
 }
 
 
+async def is_taken(replica: Replica, token: str) -> bool:
+    """Return whether a token is exchanged, or active to its own client."""
+    try:
+        await replica.exchanger.exchange(token, "payments", 0)
+    except InvalidToken:
+        return await introspect_token(replica.tokens, replica.company.operator.client, token) is not None
+    return True
+
+
 @pytest.mark.parametrize("name", SEALED)
-def test_a_hostile_access_token_is_neither_exchanged_nor_active_nor_revoked(
+async def test_a_hostile_access_token_is_neither_exchanged_nor_active_nor_revoked(
     company: Company, database_url: str, name: str
 ) -> None:
-    async def present(tokens: list[str]) -> list[Any]:
-        replica, taken = Replica(company), []
-        for token in tokens:
-            try:
-                taken.append(await replica.exchanger.exchange(token, "payments", 0))
-            except InvalidToken:
-                taken.append(await introspect_token(replica.tokens, company.operator.client, token))
-        return [each for each in taken if each is not None]
-
-    tokens = list(SEALED[name](company))
+    good = await company.token(company.operator, ttl_seconds=10**9)
+    private = (await company.exchange(good)).private_token
+    tokens = list(SEALED[name](company, good, private))
     before = rows(database_url)
-    assert asyncio.run(present(tokens)) == []
+    replica = Replica(company)
+    assert [token for token in tokens if await is_taken(replica, token)] == []
     for token in tokens[:: len(tokens) // 20 + 1]:
         company.revoke(company.operator.client.client_id, token)
     assert rows(database_url) == before
-    assert company.exchange(company.token(company.operator))
+    assert await company.exchange(await company.token(company.operator))

@@ -1,6 +1,5 @@
 """The HTTP face among peers that are slow, many, or speak something else."""
 
-import asyncio
 import re
 import socket
 import ssl
@@ -173,7 +172,9 @@ def test_a_certificate_that_is_not_good_leaves_the_old_one(face: Face, tmp_path:
     assert shown(face, tmp_path) == (tmp_path / "face.pem").read_text()
 
 
-def test_a_face_that_can_not_listen_or_has_no_certificate_says_so(config: AuthServerConfig, tmp_path: Path) -> None:
+async def test_a_face_that_can_not_listen_or_has_no_certificate_says_so(
+    config: AuthServerConfig, tmp_path: Path
+) -> None:
     config = with_face(config, tmp_path)
     assert config.http
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -184,12 +185,5 @@ def test_a_face_that_can_not_listen_or_has_no_certificate_says_so(config: AuthSe
             (replace(config.http, private_key=config.server.private_key), "can't be used"),
         ):
             with pytest.raises(ConfigError, match=words):
-                start(replace(config, http=http))
-
-
-def start(config: AuthServerConfig) -> None:
-    async def once() -> None:
-        async with running(config):
-            pass
-
-    asyncio.run(once())
+                async with running(replace(config, http=http)):
+                    pass

@@ -10,8 +10,8 @@ from tests.unit.authserver.key_changes import retire_sealing_key
 
 
 @pytest.fixture
-def token(company: Company) -> str:
-    return company.token(company.operator)
+async def token(company: Company) -> str:
+    return await company.token(company.operator)
 
 
 @pytest.fixture

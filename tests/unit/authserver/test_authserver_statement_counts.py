@@ -1,8 +1,6 @@
 """How many statements each call to the auth server costs, and that tokens cost no write."""
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -31,7 +29,7 @@ class Context:
 class Servicers:
     """The two services that tokens come from and go to, on one replica."""
 
-    def __init__(self, company: Company, config: AuthServerConfig, shop: Credentials) -> None:
+    def __init__(self, company: Company, config: AuthServerConfig, shop: Credentials, token: str) -> None:
         self.replica = Replica(company)
         self.shop = shop
         tokens = ClientTokens(
@@ -44,7 +42,7 @@ class Servicers:
         )
         self._tokens = TokenServiceServicer(self.replica.authenticator, tokens, issuer=config.issuer)
         self._exchanges = ExchangeServiceServicer(self.replica.exchanger)
-        self.token = company.token(shop)
+        self.token = token
         self.own = {"client_id": shop.client.client_id, "client_secret": shop.client_secret}
 
     async def issue(self, **changes: str) -> None:
@@ -67,32 +65,29 @@ class Servicers:
 
 
 @pytest.fixture
-def servicers(company: Company, config: AuthServerConfig) -> Servicers:
-    return Servicers(company, config, company.register())
+async def servicers(company: Company, config: AuthServerConfig) -> Servicers:
+    shop = company.register()
+    return Servicers(company, config, shop, await company.token(shop))
 
 
-def cost(servicers: Servicers, call: Callable[[], Coroutine[Any, Any, None]], *, known: bool) -> list[str]:
+async def cost(servicers: Servicers, call: Callable[[], Awaitable[None]], *, known: bool) -> list[str]:
     """Return the statements of a call, once the client is known, or not yet."""
-
-    async def run() -> list[str]:
-        await servicers.replica.feed.follow()
-        if known:
-            await servicers.replica.clients.find(servicers.own["client_id"])
-        with statements(servicers.replica.company.database) as sent:
-            await call()
-        return sent
-
-    return asyncio.run(run())
+    await servicers.replica.feed.follow()
+    if known:
+        await servicers.replica.clients.find(servicers.own["client_id"])
+    with statements(servicers.replica.company.database) as sent:
+        await call()
+    return sent
 
 
 @pytest.mark.parametrize("call", ["issue", "introspect", "exchange"])
-def test_a_call_for_a_known_client_costs_no_statement(servicers: Servicers, call: str) -> None:
-    assert cost(servicers, getattr(servicers, call), known=True) == []
+async def test_a_call_for_a_known_client_costs_no_statement(servicers: Servicers, call: str) -> None:
+    assert await cost(servicers, getattr(servicers, call), known=True) == []
 
 
 @pytest.mark.parametrize("call", ["issue", "introspect", "exchange"])
-def test_a_call_for_a_client_that_is_not_known_yet_reads_it_once(servicers: Servicers, call: str) -> None:
-    sent = cost(servicers, getattr(servicers, call), known=False)
+async def test_a_call_for_a_client_that_is_not_known_yet_reads_it_once(servicers: Servicers, call: str) -> None:
+    sent = await cost(servicers, getattr(servicers, call), known=False)
     assert len(sent) == FIND
     assert all(statement.startswith("SELECT") for statement in sent)
 
@@ -108,7 +103,7 @@ async def test_an_exchange_for_a_gateway_that_knows_more_looks_into_the_feed_onc
     assert len(sent) == LOOK
 
 
-def test_a_wrong_secret_and_an_unknown_client_cost_the_same(servicers: Servicers) -> None:
+async def test_a_wrong_secret_and_an_unknown_client_cost_the_same(servicers: Servicers) -> None:
     async def wrong() -> None:
         with pytest.raises(InvalidClient):
             await servicers.issue(client_secret="scs_wrong")
@@ -117,30 +112,30 @@ def test_a_wrong_secret_and_an_unknown_client_cost_the_same(servicers: Servicers
         with pytest.raises(InvalidClient):
             await servicers.issue(client_id="cli_unknown")
 
-    costs = [cost(servicers, wrong, known=known) for known in (False, True)]
-    costs.append(cost(servicers, unknown, known=False))
+    costs = [await cost(servicers, wrong, known=known) for known in (False, True)]
+    costs.append(await cost(servicers, unknown, known=False))
     assert [len(sent) for sent in costs] == [FIND] * 3
 
 
-def test_garbage_costs_no_statement(servicers: Servicers) -> None:
+async def test_garbage_costs_no_statement(servicers: Servicers) -> None:
     async def call() -> None:
         for token in ("garbage", "sat_" + "A" * 200, servicers.token + "="):
             with pytest.raises(InvalidToken):
                 await servicers.exchange(token)
 
-    assert cost(servicers, call, known=False) == []
+    assert await cost(servicers, call, known=False) == []
 
 
-def test_the_feed_is_looked_into_with_two_statements(servicers: Servicers) -> None:
-    assert len(cost(servicers, servicers.replica.feed.follow, known=False)) == LOOK
+async def test_the_feed_is_looked_into_with_two_statements(servicers: Servicers) -> None:
+    assert len(await cost(servicers, servicers.replica.feed.follow, known=False)) == LOOK
 
 
-def test_tokens_cost_no_write(servicers: Servicers, database_url: str) -> None:
+async def test_tokens_cost_no_write(servicers: Servicers, database_url: str) -> None:
     async def calls() -> None:
         for call in (servicers.issue, servicers.introspect, servicers.exchange):
             await call()
 
     before = rows(database_url)
-    cost(servicers, calls, known=False)
-    cost(servicers, calls, known=True)
+    await cost(servicers, calls, known=False)
+    await cost(servicers, calls, known=True)
     assert rows(database_url) == before

@@ -59,8 +59,8 @@ def findings(company: Company, *files: Path) -> list[tuple[str, str]]:
     return [(each.what, each.where) for each in check(company, *files)[1]]
 
 
-def export(company: Company, file: Path) -> None:
-    asyncio.run(HeadFile(file, AUDIT_KEY, company.clock).export(company.database))
+async def export(company: Company, file: Path) -> None:
+    await HeadFile(file, AUDIT_KEY, company.clock).export(company.database)
 
 
 def change(company: Company, sequence: int, /, **values: object) -> None:
@@ -91,8 +91,8 @@ def insert(company: Company, sequence: int, like: int) -> None:
     company.run(lambda connection: connection.execute(audit_log.insert().from_select(list(audit_log.c), copied)))
 
 
-def test_a_log_that_nobody_touched_is_sound(log: Company, heads: Path) -> None:
-    export(log, heads)
+async def test_a_log_that_nobody_touched_is_sound(log: Company, heads: Path) -> None:
+    await export(log, heads)
     audit_check, found = check(log, heads)
     assert (found, audit_check.verified, audit_check.confirmed) == ([], LINES, 1)
 
@@ -169,15 +169,19 @@ def test_an_end_that_was_cut_off_is_found_by_what_the_database_has_counted(log: 
     assert findings(log) == [("truncated", f"lines {LINES - 2} to {LINES}")]
 
 
-def test_an_end_that_was_cut_off_without_a_trace_is_found_by_the_exported_heads(log: Company, heads: Path) -> None:
-    export(log, heads)
+async def test_an_end_that_was_cut_off_without_a_trace_is_found_by_the_exported_heads(
+    log: Company, heads: Path
+) -> None:
+    await export(log, heads)
     cut(log, LINES - 3)
     assert findings(log) == []
     assert findings(log, heads) == [("truncated", f"lines {LINES - 2} to {LINES}: they were exported")]
 
 
-def test_a_log_that_went_on_after_its_end_was_cut_off_is_found_by_the_exported_heads(log: Company, heads: Path) -> None:
-    export(log, heads)
+async def test_a_log_that_went_on_after_its_end_was_cut_off_is_found_by_the_exported_heads(
+    log: Company, heads: Path
+) -> None:
+    await export(log, heads)
     cut(log, LINES - 3)
     act(log, 5)
     assert findings(log) == []
@@ -186,11 +190,11 @@ def test_a_log_that_went_on_after_its_end_was_cut_off_is_found_by_the_exported_h
     ]
 
 
-def test_every_file_of_heads_counts(log: Company, heads: Path, tmp_path: Path) -> None:
+async def test_every_file_of_heads_counts(log: Company, heads: Path, tmp_path: Path) -> None:
     """Only one of two auth servers lived to see the lines that are gone."""
-    export(log, heads)
+    await export(log, heads)
     act(log, 2)
-    export(log, tmp_path / "second")
+    await export(log, tmp_path / "second")
     cut(log, LINES)
     assert findings(log, heads) == []
     assert findings(log, heads, tmp_path / "second") == [
@@ -221,18 +225,25 @@ FORGERIES: list[Callable[[dict[str, Any]], object]] = [
 ]
 
 
-def test_a_head_that_was_not_signed_so_is_found(log: Company, heads: Path) -> None:
-    export(log, heads)
-    head = json.loads(heads.read_text())
+def findings_with_forgeries(log: Company, heads: Path) -> list[tuple[str, str]]:
+    """Return what is found for each forgery of the only head in a file, which must be one thing."""
+    found, head = [], json.loads(heads.read_text())
     for forge in FORGERIES:
         heads.write_text(json.dumps(forge(head)) + "\n")
-        ((what, where),) = findings(log, heads)
+        (finding,) = findings(log, heads)
+        found.append(finding)
+    return found
+
+
+async def test_a_head_that_was_not_signed_so_is_found(log: Company, heads: Path) -> None:
+    await export(log, heads)
+    for what, where in findings_with_forgeries(log, heads):
         assert what == "exported head"
         assert where.startswith(f"{heads}, line 1: no")
 
 
-def test_a_head_signed_with_another_key_is_found(log: Company, heads: Path) -> None:
-    export(log, heads)
+async def test_a_head_signed_with_another_key_is_found(log: Company, heads: Path) -> None:
+    await export(log, heads)
     assert [type(each) for each in read_heads(heads, OTHER_KEY)] == [HeadsBroken]
 
 
@@ -246,10 +257,15 @@ async def test_a_head_is_exported_when_it_has_moved(company: Company, heads: Pat
     assert len(exported) == 2
 
 
-def test_a_line_that_a_crash_left_unfinished_swallows_no_head(log: Company, heads: Path) -> None:
+@pytest.fixture
+def unfinished(heads: Path) -> Path:
     heads.write_bytes(b'{"time":17')
-    export(log, heads)
-    broken, head = read_heads(heads, AUDIT_KEY)
+    return heads
+
+
+async def test_a_line_that_a_crash_left_unfinished_swallows_no_head(log: Company, unfinished: Path) -> None:
+    await export(log, unfinished)
+    broken, head = read_heads(unfinished, AUDIT_KEY)
     assert isinstance(broken, HeadsBroken)
     assert isinstance(head, ExportedHead)
 

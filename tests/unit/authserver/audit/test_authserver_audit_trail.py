@@ -13,9 +13,9 @@ from tests.unit.authserver.company import Company, approval
 OPERATOR = "operator:alice"
 
 
-def test_every_act_leaves_one_line_that_says_who_did_what_to_whom(company: Company) -> None:
+async def test_every_act_leaves_one_line_that_says_who_did_what_to_whom(company: Company) -> None:
     shop = company.register(statement=approval("app_0"))
-    client_id, token = shop.client.client_id, company.token(shop)
+    client_id, token = shop.client.client_id, await company.token(shop)
     master = f"client:{company.masters['shops'].client.client_id}"
 
     def shutting(act: Callable[[Connection, Holder, str], None], holder: Holder, subject: str) -> Callable[[], object]:
@@ -37,11 +37,11 @@ def test_every_act_leaves_one_line_that_says_who_did_what_to_whom(company: Compa
     acts: list[tuple[Callable[[], object], tuple[str, str, str | None]]] = [
         (lambda: company.add_platform("third"), ("operator:test", "client.provision", None)),
         (lambda: company.register(statement=approval("app_1")), (master, "client.register", None)),
+        (lambda: company.revoke(client_id, token), (f"client:{client_id}", "token.revoke", None)),
         (
             lambda: company.update(client_id, name="Tea house", scope="payments.read"),
             (master, "client.update", client_id),
         ),
-        (lambda: company.revoke(client_id, company.token(shop)), (f"client:{client_id}", "token.revoke", None)),
         *(
             (shutting(act, holder, subject), (OPERATOR, f"{holder.lower()}.{name}", subject))
             for holder, subject in subjects.items()

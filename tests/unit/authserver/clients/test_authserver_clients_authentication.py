@@ -1,31 +1,30 @@
-import asyncio
 import hmac
 
 import pytest
-from sqlalchemy import Engine, event
 
 from authserver.errors import InvalidClient, TooManyFailures
 from mesh.errors import Code
+from tests.databases import statements
 from tests.unit.authserver.company import Company, Replica
 
 
-def test_a_client_authenticates_by_its_id_and_secret(company: Company) -> None:
+async def test_a_client_authenticates_by_its_id_and_secret(company: Company) -> None:
     for credentials in (*company.masters.values(), company.operator):
-        found = company.authenticate(credentials.client.client_id, credentials.client_secret)
+        found = await company.authenticate(credentials.client.client_id, credentials.client_secret)
         assert found == credentials.client
 
 
-def refusal(company: Company, client_id: str, secret: str) -> tuple[object, ...]:
+async def refusal(company: Company, client_id: str, secret: str) -> tuple[object, ...]:
     with pytest.raises(InvalidClient) as caught:
-        company.authenticate(client_id, secret)
+        await company.authenticate(client_id, secret)
     assert caught.value.code is Code.UNAUTHENTICATED
     return caught.value.message, caught.value.metadata, caught.value.reason, caught.value.__cause__
 
 
-def test_unknown_clients_and_wrong_secrets_are_refused_in_the_same_words(company: Company) -> None:
+async def test_unknown_clients_and_wrong_secrets_are_refused_in_the_same_words(company: Company) -> None:
     shops, stalls = company.masters["shops"], company.masters["stalls"]
     known, secret = shops.client.client_id, shops.client_secret
-    first = refusal(company, "cli_unknown", secret)
+    first = await refusal(company, "cli_unknown", secret)
     for client_id, presented in [
         (known, "wrong"),
         (known, ""),
@@ -41,10 +40,10 @@ def test_unknown_clients_and_wrong_secrets_are_refused_in_the_same_words(company
         ("' OR '1'='1", "' OR '1'='1"),
         ("x" * 1_000_000, secret),
     ]:
-        assert refusal(company, client_id, presented) == first
+        assert await refusal(company, client_id, presented) == first
 
 
-def test_an_unknown_client_costs_the_same_comparison_as_a_wrong_secret(
+async def test_an_unknown_client_costs_the_same_comparison_as_a_wrong_secret(
     company: Company, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     compared = []
@@ -56,7 +55,7 @@ def test_an_unknown_client_costs_the_same_comparison_as_a_wrong_secret(
 
     monkeypatch.setattr(hmac, "compare_digest", recording)
     for client_id in (company.operator.client.client_id, "cli_unknown"):
-        refusal(company, client_id, "wrong")
+        await refusal(company, client_id, "wrong")
     assert compared == [(32, 32)] * 2
 
 
@@ -65,26 +64,24 @@ def slow(company: Company) -> Replica:
     return Replica(company, failures_at_once=2)
 
 
-def outcomes(company: Company, *attempts: tuple[str, str, str]) -> list[tuple[str, str, float]]:
+async def outcomes(company: Company, *attempts: tuple[str, str, str]) -> list[tuple[str, str, float]]:
     """Attempt to authenticate, one after another, with id, secret and address; return reasons, words and waits."""
 
-    async def attempt(replica: Replica, client_id: str, secret: str, address: str) -> tuple[str, str, float]:
+    replica = slow(company)
+
+    async def attempt(client_id: str, secret: str, address: str) -> tuple[str, str, float]:
         try:
             client = await replica.authenticate(client_id, secret, address)
         except (InvalidClient, TooManyFailures) as error:
             return error.reason, error.message, error.retry_seconds
         return "OK", client.client_id, 0
 
-    async def story() -> list[tuple[str, str, float]]:
-        replica = slow(company)
-        return [await attempt(replica, *each) for each in attempts]
-
-    return asyncio.run(story())
+    return [await attempt(*each) for each in attempts]
 
 
-def test_who_fails_often_is_told_when_to_come_again_whether_the_client_is_known_or_not(company: Company) -> None:
+async def test_who_fails_often_is_told_when_to_come_again_whether_the_client_is_known_or_not(company: Company) -> None:
     known = company.operator.client.client_id
-    told = [outcomes(company, *[(client_id, "wrong", "10.0.0.1")] * 4) for client_id in (known, "cli_unknown")]
+    told = [await outcomes(company, *[(client_id, "wrong", "10.0.0.1")] * 4) for client_id in (known, "cli_unknown")]
     assert [reason for reason, _, _ in told[0]] == ["INVALID_CLIENT"] * 2 + ["TOO_MANY_FAILURES"] * 2
     for one, other in zip(*told, strict=True):
         assert one[:2] == other[:2]
@@ -92,43 +89,27 @@ def test_who_fails_often_is_told_when_to_come_again_whether_the_client_is_known_
     assert 0 < told[0][-1][2] <= 6
 
 
-def test_the_right_secret_passes_however_often_others_failed(company: Company) -> None:
+async def test_the_right_secret_passes_however_often_others_failed(company: Company) -> None:
     client_id, secret = company.operator.client.client_id, company.operator.client_secret
     failure, success = (client_id, "wrong", "10.0.0.1"), (client_id, secret, "10.0.0.1")
-    told = outcomes(company, success, *[failure] * 10, success, failure, success)
+    told = await outcomes(company, success, *[failure] * 10, success, failure, success)
     assert told[-3] == told[-1] == told[0] == ("OK", client_id, 0)
     assert told[-2][0] == "TOO_MANY_FAILURES"
 
 
-def test_successes_are_never_throttled_and_hide_no_failure(company: Company) -> None:
+async def test_successes_are_never_throttled_and_hide_no_failure(company: Company) -> None:
     client_id, secret = company.operator.client.client_id, company.operator.client_secret
     failure, success = (client_id, "wrong", "10.0.0.1"), (client_id, secret, "10.0.0.1")
-    told = outcomes(company, *[success] * 20, failure, success, failure, success, failure)
+    told = await outcomes(company, *[success] * 20, failure, success, failure, success, failure)
     assert [reason for reason, _, _ in told if reason != "OK"] == ["INVALID_CLIENT"] * 2 + ["TOO_MANY_FAILURES"]
 
 
 async def test_an_unknown_client_costs_the_same_statements_as_a_wrong_secret_throttled_or_not(company: Company) -> None:
-    statements: list[str] = []
-    known = company.operator.client.client_id
-
-    def note(_connection: object, _cursor: object, statement: str, *_: object) -> None:
-        statements.append(statement)
-
-    async def story() -> list[list[str]]:
-        seen = []
-        replica = slow(company)
-        for client_id in ("cli_unknown", known, known) * 4:  # known: from the database first, then from memory too
-            await replica.feed.follow()
-            statements.clear()
-            with pytest.raises((InvalidClient, TooManyFailures)):
-                await replica.authenticate(client_id, "wrong", "10.0.0.1")
-            seen.append(list(statements))
-        return seen
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        seen = await story()
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
+    replica, known, seen = slow(company), company.operator.client.client_id, []
+    for client_id in ("cli_unknown", known, known) * 4:  # known: from the database first, then from memory too
+        await replica.feed.follow()
+        with statements(company.database) as sent, pytest.raises((InvalidClient, TooManyFailures)):
+            await replica.authenticate(client_id, "wrong", "10.0.0.1")
+        seen.append(sent)
     assert seen[0]
     assert all(each == seen[0] for each in seen)

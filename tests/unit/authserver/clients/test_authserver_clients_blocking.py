@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import pytest
 from sqlalchemy import Connection
@@ -36,19 +36,21 @@ class Shops:
     def __getitem__(self, name: str) -> Credentials:
         return self.credentials[name]
 
-    def tokens(self) -> dict[str, str]:
-        return {name: self.company.token(credentials) for name, credentials in self.credentials.items()}
+    async def tokens(self) -> dict[str, str]:
+        return {name: await self.company.token(credentials) for name, credentials in self.credentials.items()}
 
-    def dead(self, tokens: dict[str, str]) -> set[str]:
+    async def dead(self, tokens: dict[str, str]) -> set[str]:
         """Return whose tokens are refused."""
-        return {name for name, token in tokens.items() if self._refuses(InvalidToken, self.company.exchange, token)}
+        exchange = self.company.exchange
+        return {name for name, token in tokens.items() if await self._refuses(InvalidToken, exchange(token))}
 
-    def shut_out(self) -> set[str]:
+    async def shut_out(self) -> set[str]:
         """Return who gets no token."""
+        token = self.company.token
         return {
             name
             for name, credentials in self.credentials.items()
-            if self._refuses(InvalidClient, self.company.token, credentials)
+            if await self._refuses(InvalidClient, token(credentials))
         }
 
     def block(self, holder: Holder) -> None:
@@ -74,9 +76,9 @@ class Shops:
         return [entry.news for entry in stretch.entries]
 
     @staticmethod
-    def _refuses(error: type[Exception], act: Callable[..., object], *args: object) -> bool:
+    async def _refuses(error: type[Exception], answer: Awaitable[object]) -> bool:
         try:
-            act(*args)
+            await answer
         except error:
             return True
         return False
@@ -95,38 +97,40 @@ BELOW = [
 
 
 @pytest.mark.parametrize(("holder", "below"), BELOW)
-def test_who_is_blocked_is_out_with_all_below_until_unblocked(shops: Shops, holder: Holder, below: set[str]) -> None:
-    tokens, before = shops.tokens(), shops.position()
+async def test_who_is_blocked_is_out_with_all_below_until_unblocked(
+    shops: Shops, holder: Holder, below: set[str]
+) -> None:
+    tokens, before = await shops.tokens(), shops.position()
     shops.block(holder)
-    assert (shops.dead(tokens), shops.shut_out()) == (below, below)
+    assert (await shops.dead(tokens), await shops.shut_out()) == (below, below)
     assert shops.news_after(before) == [News(Kind[holder], shops.subjects[holder])]
     before = shops.position()
     shops.unblock(holder)
     assert shops.news_after(before) == [News(Kind[f"{holder}_CHANGED"], shops.subjects[holder])]
-    assert shops.shut_out() == set()
-    assert shops.dead(tokens) == below  # tokens from before stay dead
-    assert shops.dead(shops.tokens()) == set()
+    assert await shops.shut_out() == set()
+    assert await shops.dead(tokens) == below  # tokens from before stay dead
+    assert await shops.dead(await shops.tokens()) == set()
 
 
 @pytest.mark.parametrize(("holder", "below"), BELOW)
-def test_revoking_ends_the_tokens_of_all_below_who_may_take_new_ones(
+async def test_revoking_ends_the_tokens_of_all_below_who_may_take_new_ones(
     shops: Shops, holder: Holder, below: set[str]
 ) -> None:
-    tokens, before = shops.tokens(), shops.position()
+    tokens, before = await shops.tokens(), shops.position()
     shops.revoke(holder)
     assert shops.news_after(before) == [News(Kind[holder], shops.subjects[holder])]
-    assert (shops.dead(tokens), shops.shut_out()) == (below, set())
-    assert shops.dead(shops.tokens()) == set()
+    assert (await shops.dead(tokens), await shops.shut_out()) == (below, set())
+    assert await shops.dead(await shops.tokens()) == set()
 
 
-def test_a_block_holds_though_another_one_is_lifted(shops: Shops) -> None:
+async def test_a_block_holds_though_another_one_is_lifted(shops: Shops) -> None:
     for holder in Holder:
         shops.block(holder)
     for holder in (Holder.CLIENT, Holder.PLATFORM):
         shops.unblock(holder)
-    assert shops.shut_out() == {"tea", "more tea"}
+    assert await shops.shut_out() == {"tea", "more tea"}
     shops.unblock(Holder.PARTNER)
-    assert shops.shut_out() == set()
+    assert await shops.shut_out() == set()
 
 
 @pytest.mark.parametrize("holder", list(Holder))
@@ -144,25 +148,25 @@ def test_blocking_and_unblocking_again_change_nothing(shops: Shops, holder: Hold
     assert rows(database_url) == before
 
 
-def test_two_blocks_at_once_are_one(shops: Shops) -> None:
+async def test_two_blocks_at_once_are_one(shops: Shops) -> None:
     before = shops.position()
     overlap(shops.company.database, shops.blocking(Holder.PARTNER), shops.blocking(Holder.PARTNER))
     assert shops.news_after(before) == [News(Kind.PARTNER, "ptr_1")]
     shops.unblock(Holder.PARTNER)
-    assert shops.shut_out() == set()
+    assert await shops.shut_out() == set()
 
 
-def test_a_partner_may_be_blocked_before_it_is_known(shops: Shops) -> None:
+async def test_a_partner_may_be_blocked_before_it_is_known(shops: Shops) -> None:
     company, before = shops.company, shops.position()
     shops.subjects[Holder.PARTNER] = "ptr_9"
     shops.block(Holder.PARTNER)
     assert shops.news_after(before) == [News(Kind.PARTNER, "ptr_9")]
-    assert shops.shut_out() == set()
+    assert await shops.shut_out() == set()
     shops.unblock(Holder.PARTNER)
-    company.token(company.register(statement=approval("app_9", partner_id="ptr_9")))
+    await company.token(company.register(statement=approval("app_9", partner_id="ptr_9")))
 
 
-def test_a_client_that_a_registration_under_way_adds_to_a_blocked_partner_is_out(shops: Shops) -> None:
+async def test_a_client_that_a_registration_under_way_adds_to_a_blocked_partner_is_out(shops: Shops) -> None:
     """The partner is blocked between its registration and that one's commit."""
     company, made = shops.company, list[Credentials]()
 
@@ -171,18 +175,18 @@ def test_a_client_that_a_registration_under_way_adds_to_a_blocked_partner_is_out
 
     overlap(company.database, register, shops.blocking(Holder.PARTNER))
     with pytest.raises(InvalidClient):
-        company.token(made[0])
+        await company.token(made[0])
 
 
-def test_a_token_taken_while_a_block_was_under_way_stays_dead_after_it(shops: Shops) -> None:
+async def test_a_token_taken_while_a_block_was_under_way_stays_dead_after_it(shops: Shops) -> None:
     """The partner got its first client after the block had raised epochs, and before it was committed."""
     company = shops.company
-    token = company.token(company.register(statement=approval("app_9", partner_id="ptr_9")))
+    token = await company.token(company.register(statement=approval("app_9", partner_id="ptr_9")))
     shops.subjects[Holder.PARTNER] = "ptr_9"
     company.run(lambda connection: add_block(connection, Holder.PARTNER, "ptr_9", company.now_ms))
     shops.unblock(Holder.PARTNER)
     with pytest.raises(InvalidToken):
-        company.exchange(token)
+        await company.exchange(token)
 
 
 @pytest.mark.parametrize("holder", list(Holder))

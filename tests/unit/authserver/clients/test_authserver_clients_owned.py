@@ -61,21 +61,21 @@ def news_after(company: Company, position: int) -> list[News]:
     return [entry.news for entry in stretch.entries]
 
 
-def test_a_client_gets_another_name_and_its_tokens_go_on(company: Company, shop: Credentials) -> None:
-    client_id, token = shop.client.client_id, company.token(shop)
+async def test_a_client_gets_another_name_and_its_tokens_go_on(company: Company, shop: Credentials) -> None:
+    client_id, token = shop.client.client_id, await company.token(shop)
     before = company.database.read_here(feed_position)
     updated = company.update(client_id, name="Coffee shop", scope="payments.read")
     assert updated.client_name == "Coffee shop"
-    assert company.authenticate(client_id, shop.client_secret) == updated
-    company.exchange(token)
+    assert await company.authenticate(client_id, shop.client_secret) == updated
+    await company.exchange(token)
     assert news_after(company, before) == [News(Kind.CLIENT_CHANGED, client_id)]
 
 
-def test_a_wider_scope_ends_no_token_and_counts_for_new_ones(company: Company, shop: Credentials) -> None:
-    client_id, token = shop.client.client_id, company.token(shop)
+async def test_a_wider_scope_ends_no_token_and_counts_for_new_ones(company: Company, shop: Credentials) -> None:
+    client_id, token = shop.client.client_id, await company.token(shop)
     assert company.update(client_id, scope="payments.write payments.read").scopes == CEILING
-    assert company.exchange(token).caller.scopes == {"payments.read"}
-    assert company.exchange(company.token(shop)).caller.scopes == CEILING
+    assert (await company.exchange(token)).caller.scopes == {"payments.read"}
+    assert (await company.exchange(await company.token(shop))).caller.scopes == CEILING
 
 
 def test_no_scope_is_the_whole_ceiling(company: Company, shop: Credentials) -> None:
@@ -93,14 +93,14 @@ def test_no_scope_goes_beyond_the_platforms_ceiling(
 
 
 @pytest.mark.parametrize("scope", ["payments.read", "payments.write"])
-def test_a_scope_that_takes_something_away_ends_the_clients_tokens(company: Company, scope: str) -> None:
+async def test_a_scope_that_takes_something_away_ends_the_clients_tokens(company: Company, scope: str) -> None:
     shop = company.register(scope="" if scope == "payments.read" else "payments.read")
-    client_id, token = shop.client.client_id, company.token(shop)
+    client_id, token = shop.client.client_id, await company.token(shop)
     before = company.database.read_here(feed_position)
     assert company.update(client_id, scope=scope).scopes == {scope}
     with pytest.raises(InvalidToken):
-        company.exchange(token)
-    assert company.exchange(company.token(shop)).caller.scopes == {scope}
+        await company.exchange(token)
+    assert (await company.exchange(await company.token(shop))).caller.scopes == {scope}
     assert news_after(company, before) == [News(Kind.CLIENT, client_id)]
 
 
@@ -112,8 +112,8 @@ def test_an_update_that_changes_nothing_leaves_nothing_behind(
     assert rows(database_url) == before
 
 
-def test_a_deleted_client_is_gone_with_its_secrets_and_tokens(company: Company, shop: Credentials) -> None:
-    client_id, token, revoked = shop.client.client_id, company.token(shop), company.token(shop)
+async def test_a_deleted_client_is_gone_with_its_secrets_and_tokens(company: Company, shop: Credentials) -> None:
+    client_id, token, revoked = shop.client.client_id, await company.token(shop), await company.token(shop)
     rotated = company.rotate(client_id, old_expire_time=company.now_ms + 1000)
     company.revoke(client_id, revoked)
     before = company.database.read_here(feed_position)
@@ -121,19 +121,19 @@ def test_a_deleted_client_is_gone_with_its_secrets_and_tokens(company: Company, 
     assert news_after(company, before) == [News(Kind.CLIENT, client_id)]
     for credentials in (shop, rotated):
         with pytest.raises(InvalidClient):
-            company.token(credentials)
+            await company.token(credentials)
     with pytest.raises(InvalidToken):
-        company.exchange(token)
+        await company.exchange(token)
     with pytest.raises(ClientNotFound):
         company.delete(client_id)
 
 
-def test_what_was_deleted_leaves_its_neighbours_alone(company: Company, shop: Credentials) -> None:
+async def test_what_was_deleted_leaves_its_neighbours_alone(company: Company, shop: Credentials) -> None:
     twin = company.register(statement=approval("app_2"))  # of the same partner
-    token = company.token(twin)
+    token = await company.token(twin)
     company.delete(shop.client.client_id)
-    company.exchange(token)
-    company.token(twin)
+    await company.exchange(token)
+    await company.token(twin)
 
 
 def test_changes_leave_lines_in_the_audit_log(company: Company, shop: Credentials) -> None:

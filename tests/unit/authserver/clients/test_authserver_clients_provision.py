@@ -41,9 +41,9 @@ def test_a_malformed_platform_id_is_refused(company: Company, database_url: str,
 
 
 @pytest.mark.parametrize("client_type", [ClientType.OPERATOR, ClientType.WALLET])
-def test_staff_belongs_to_no_platform(company: Company, client_type: ClientType) -> None:
+async def test_staff_belongs_to_no_platform(company: Company, client_type: ClientType) -> None:
     created = company.add_staff(client_type, "bob")
-    client = company.authenticate(created.client.client_id, created.client_secret)
+    client = await company.authenticate(created.client.client_id, created.client_secret)
     assert client == created.client
     assert (client.client_type, client.platform_id, client.partner_id) == (client_type, "", "")
 

@@ -17,9 +17,9 @@ from tests.unit.authserver.company import CEILING, Company, approval
 from tests.unit.authserver.meeting import overlap
 
 
-def test_a_client_is_bound_to_its_partner_and_platform_with_the_whole_ceiling(company: Company) -> None:
+async def test_a_client_is_bound_to_its_partner_and_platform_with_the_whole_ceiling(company: Company) -> None:
     registered = company.register()
-    client = company.authenticate(registered.client.client_id, registered.client_secret)
+    client = await company.authenticate(registered.client.client_id, registered.client_secret)
     assert client == registered.client
     assert (client.client_type, client.platform_id, client.partner_id) == (ClientType.PARTNER, "shops", "ptr_1")
     assert (client.client_name, client.scopes) == ("Tea shop", CEILING)

@@ -22,86 +22,90 @@ def shop(company: Company) -> Credentials:
     return company.register()
 
 
-def works(company: Company, credentials: Credentials) -> bool:
+async def works(company: Company, credentials: Credentials) -> bool:
     try:
-        company.authenticate(credentials.client.client_id, credentials.client_secret)
+        await company.authenticate(credentials.client.client_id, credentials.client_secret)
     except InvalidClient:
         return False
     return True
 
 
-def test_rotating_kills_the_old_secret_and_its_tokens_at_once(company: Company) -> None:
+async def test_rotating_kills_the_old_secret_and_its_tokens_at_once(company: Company) -> None:
     registered = company.register()
     client_id = registered.client.client_id
-    token = company.token(registered)
+    token = await company.token(registered)
     rotated = company.rotate(client_id)
     assert rotated.client_secret != registered.client_secret
     with pytest.raises(InvalidClient):
-        company.authenticate(client_id, registered.client_secret)
+        await company.authenticate(client_id, registered.client_secret)
     with pytest.raises(InvalidToken):
-        company.exchange(token)
-    company.exchange(company.token(rotated))
+        await company.exchange(token)
+    await company.exchange(await company.token(rotated))
 
 
-def test_each_rotation_makes_a_new_secret(company: Company) -> None:
+async def test_each_rotation_makes_a_new_secret(company: Company) -> None:
     registered = company.register()
     secrets = [company.rotate(registered.client.client_id) for _ in range(3)]
     for credentials in secrets[:-1]:
         with pytest.raises(InvalidClient):
-            company.token(credentials)
-    company.token(secrets[-1])
+            await company.token(credentials)
+    await company.token(secrets[-1])
 
 
-def test_rotating_one_clients_secret_leaves_the_others_alone(company: Company) -> None:
+async def test_rotating_one_clients_secret_leaves_the_others_alone(company: Company) -> None:
     one, other = company.register(), company.register(statement=approval("app_2", partner_id="ptr_2"))
-    token = company.token(other)
+    token = await company.token(other)
     company.rotate(one.client.client_id)
-    company.exchange(token)
-    company.token(other)
+    await company.exchange(token)
+    await company.token(other)
 
 
-def test_with_an_overlap_both_secrets_work_until_its_end_and_no_token_ends(company: Company, shop: Credentials) -> None:
-    client_id, token = shop.client.client_id, company.token(shop)
+async def test_with_an_overlap_both_secrets_work_until_its_end_and_no_token_ends(
+    company: Company, shop: Credentials
+) -> None:
+    client_id, token = shop.client.client_id, await company.token(shop)
     before = company.database.read_here(feed_position)
     rotated = company.rotate(client_id, old_expire_time=company.now_ms + 60_000)
     stretch = company.database.read_here(lambda connection: read_after(connection, before))
     assert [entry.news for entry in stretch.entries] == [News(Kind.CLIENT_CHANGED, client_id)]
-    company.exchange(token)
+    await company.exchange(token)
     for later, old_works in ((0, True), (59.999, True), (60, False), (60.001, False), (DAY, False)):
         company.now = NOW + later
-        assert (works(company, shop), works(company, rotated)) == (old_works, True)
+        assert (await works(company, shop), await works(company, rotated)) == (old_works, True)
 
 
-def test_the_new_secret_is_the_first_and_the_old_one_has_its_end(company: Company, shop: Credentials) -> None:
+async def test_the_new_secret_is_the_first_and_the_old_one_has_its_end(company: Company, shop: Credentials) -> None:
     end = company.now_ms + 60_000
     rotated = company.rotate(shop.client.client_id, old_expire_time=end).client
-    assert company.authenticate(shop.client.client_id, shop.client_secret) == rotated
+    assert await company.authenticate(shop.client.client_id, shop.client_secret) == rotated
     (first,) = shop.client.secrets
     new, old = rotated.secrets
     assert (new.secret_id != first.secret_id, new.expire_time) == (True, None)
     assert (old.secret_id, old.expire_time) == (first.secret_id, end)
 
 
-def test_at_most_two_secrets_work_whenever_they_were_made(company: Company, shop: Credentials) -> None:
+async def test_at_most_two_secrets_work_whenever_they_were_made(company: Company, shop: Credentials) -> None:
     made = [shop]
     for later in (0, 0, 10, -3600, 0):  # in the same moment, later, and after the clock was set back
         company.now += later
         made.append(company.rotate(shop.client.client_id, old_expire_time=company.now_ms + 3_600_000))
-        assert [works(company, credentials) for credentials in made] == [False] * (len(made) - 2) + [True, True]
+        assert [await works(company, credentials) for credentials in made] == [False] * (len(made) - 2) + [True, True]
 
 
-def test_a_rotation_without_overlap_ends_what_overlaps(company: Company, shop: Credentials) -> None:
+async def test_a_rotation_without_overlap_ends_what_overlaps(company: Company, shop: Credentials) -> None:
     second = company.rotate(shop.client.client_id, old_expire_time=company.now_ms + 60_000)
     third = company.rotate(shop.client.client_id)
-    assert [works(company, credentials) for credentials in (shop, second, third)] == [False, False, True]
+    assert [await works(company, credentials) for credentials in (shop, second, third)] == [False, False, True]
     assert len(third.client.secrets) == 1
 
 
-def test_a_rotation_makes_the_end_of_an_overlap_neither_earlier_nor_later(company: Company, shop: Credentials) -> None:
+async def test_a_rotation_makes_the_end_of_an_overlap_neither_earlier_nor_later(
+    company: Company, shop: Credentials
+) -> None:
     second = company.rotate(shop.client.client_id, old_expire_time=company.now_ms + 60_000)
     third = company.rotate(shop.client.client_id, old_expire_time=company.now_ms + 30_000)
     company.now = NOW + 30
-    assert [works(company, credentials) for credentials in (shop, second, third)] == [False, False, True]
+    assert [await works(company, credentials) for credentials in (shop, second, third)] == [False, False, True]
 
 
 @pytest.mark.parametrize("seconds", [0, -1, -NOW, -(2 * NOW), 30 * DAY + 0.001, 2.0**53])
@@ -159,11 +163,11 @@ def rotating(company: Company, client_id: str, old_expire_time: int | None) -> C
     )
 
 
-def test_two_rotations_at_once_leave_two_secrets(company: Company, shop: Credentials) -> None:
+async def test_two_rotations_at_once_leave_two_secrets(company: Company, shop: Credentials) -> None:
     client_id = shop.client.client_id
     work = rotating(company, client_id, company.now_ms + 60_000)
     first, second = overlap(company.database, work, work)
-    assert [works(company, credentials) for credentials in (shop, first, second)] == [False, True, True]
+    assert [await works(company, credentials) for credentials in (shop, first, second)] == [False, True, True]
     client = company.database.read_here(lambda connection: find_client(connection, client_id))
     assert client == second.client
 

@@ -67,22 +67,23 @@ async def test_much_news_at_once_is_heard_whole(database: Database) -> None:
     assert follower.subjects == subjects
 
 
-def test_positions_are_seen_in_their_order_though_transactions_end_in_another(database: Database) -> None:
+async def test_positions_are_seen_in_their_order_though_transactions_end_in_another(database: Database) -> None:
     """On PostgreSQL the second one must wait for the first; on SQLite it can't begin before."""
-    follower = Follower(database)
-    asyncio.run(follower.feed.follow())
+    follower, loop = Follower(database), asyncio.get_running_loop()
+    await follower.feed.follow()
 
     def look() -> None:
-        asyncio.run(follower.feed.follow())
+        asyncio.run_coroutine_threadsafe(follower.feed.follow(), loop).result(PATIENCE_SECONDS)
         assert follower.heard == []
 
-    overlap(
+    await asyncio.to_thread(
+        overlap,
         database,
         lambda connection: publish(connection, [news("first")], 1),
         lambda connection: publish(connection, [news("second")], 1),
         meanwhile=look,
     )
-    asyncio.run(follower.feed.follow())
+    await follower.feed.follow()
     assert follower.subjects == ["first", "second"]
 
 

@@ -21,17 +21,17 @@ def claims_of(company: Company, private_token: str, audience: str = "payments") 
     return verify(private_token, keys, typ=TYP, issuer="authserver", audience=audience, now=company.now)
 
 
-def refused(company: Company, token: str) -> str:
+async def refused(company: Company, token: str) -> str:
     with pytest.raises(InvalidToken) as caught:
-        company.exchange(token)
+        await company.exchange(token)
     assert caught.value.code is Code.UNAUTHENTICATED
     assert caught.value.metadata == {}
     return caught.value.message
 
 
-def test_a_private_token_speaks_for_the_caller_of_the_access_token(company: Company) -> None:
+async def test_a_private_token_speaks_for_the_caller_of_the_access_token(company: Company) -> None:
     registered = company.register()
-    exchanged = company.exchange(company.token(registered, "payments.write"))
+    exchanged = await company.exchange(await company.token(registered, "payments.write"))
     caller = caller_of(claims_of(company, exchanged.private_token))
     assert caller == exchanged.caller
     assert (caller.client_id, caller.platform_id, caller.partner_id) == (registered.client.client_id, "shops", "ptr_1")
@@ -41,83 +41,83 @@ def test_a_private_token_speaks_for_the_caller_of_the_access_token(company: Comp
 @pytest.mark.parametrize(
     "audience", ["", "shops", "Payments", "payments ", "*", "payments,authserver", "authserver.example"]
 )
-def test_an_unknown_audience_is_refused(company: Company, audience: str) -> None:
-    token = company.token(company.operator)
+async def test_an_unknown_audience_is_refused(company: Company, audience: str) -> None:
+    token = await company.token(company.operator)
     with pytest.raises(InvalidTarget):
-        company.exchange(token, audience)
+        await company.exchange(token, audience)
 
 
-def test_a_private_token_is_for_one_backend_only(company: Company) -> None:
-    private = company.exchange(company.token(company.operator), "authserver").private_token
+async def test_a_private_token_is_for_one_backend_only(company: Company) -> None:
+    private = (await company.exchange(await company.token(company.operator), "authserver")).private_token
     assert claims_of(company, private, "authserver")["aud"] == "authserver"
 
 
-def test_an_access_token_holds_until_it_expires_and_no_longer(company: Company) -> None:
-    token = company.token(company.operator, ttl_seconds=600)
+async def test_an_access_token_holds_until_it_expires_and_no_longer(company: Company) -> None:
+    token = await company.token(company.operator, ttl_seconds=600)
     company.now = NOW + 599.9
-    assert company.exchange(token).subject_token_expires_in == 0
+    assert (await company.exchange(token)).subject_token_expires_in == 0
     for late in (600, 600.001, 10_000):
         company.now = NOW + late
-        refused(company, token)
+        await refused(company, token)
 
 
 @pytest.mark.parametrize("table", ["clients", "partners", "platforms"])
-def test_a_raised_epoch_revokes_the_tokens_issued_before_and_no_later_ones(company: Company, table: str) -> None:
+async def test_a_raised_epoch_revokes_the_tokens_issued_before_and_no_later_ones(company: Company, table: str) -> None:
     registered = company.register()
-    token = company.token(registered)
-    company.exchange(token)
+    token = await company.token(registered)
+    await company.exchange(token)
     column = {"clients": "client_id", "partners": "partner_id", "platforms": "platform_id"}[table]
     value = getattr(registered.client, column)
     company.execute(f"UPDATE {table} SET epoch = epoch + 1 WHERE {column} = '{value}'")  # noqa: S608 - own values
-    refused(company, token)
-    company.exchange(company.token(registered))
+    await refused(company, token)
+    await company.exchange(await company.token(registered))
 
 
 @pytest.mark.parametrize("table", ["clients", "partners", "platforms"])
-def test_anothers_raised_epoch_revokes_nothing(company: Company, table: str) -> None:
+async def test_anothers_raised_epoch_revokes_nothing(company: Company, table: str) -> None:
     registered = company.register()
     other = company.register("stalls", statement=world.approval("app_2", partner_id="ptr_2", platform_id="stalls"))
     column = {"clients": "client_id", "partners": "partner_id", "platforms": "platform_id"}[table]
-    token = company.token(registered)
+    token = await company.token(registered)
     company.execute(f"UPDATE {table} SET epoch = 7 WHERE {column} = '{getattr(other.client, column)}'")  # noqa: S608 - own values
-    company.exchange(token)
+    await company.exchange(token)
 
 
-def test_a_lowered_epoch_revokes_too(company: Company) -> None:
+async def test_a_lowered_epoch_revokes_too(company: Company) -> None:
     company.execute("UPDATE clients SET epoch = 5")
-    token = company.token(company.operator)
+    token = await company.token(company.operator)
     company.execute("UPDATE clients SET epoch = 4")
-    refused(company, token)
+    await refused(company, token)
 
 
-def test_a_deleted_clients_token_is_refused(company: Company) -> None:
-    token = company.token(company.operator)
+async def test_a_deleted_clients_token_is_refused(company: Company) -> None:
+    token = await company.token(company.operator)
     client_id = company.operator.client.client_id
     company.run(lambda connection: delete_client(connection, client_id))
-    refused(company, token)
+    await refused(company, token)
 
 
-def test_a_private_token_is_never_exchanged_again(company: Company) -> None:
-    private = company.exchange(company.token(company.operator)).private_token
-    refused(company, private)
-    refused(company, "sat_" + private)
+async def test_a_private_token_is_never_exchanged_again(company: Company) -> None:
+    private = (await company.exchange(await company.token(company.operator))).private_token
+    await refused(company, private)
+    await refused(company, "sat_" + private)
 
 
-def test_garbage_expired_and_revoked_tokens_are_refused_in_the_same_words(company: Company) -> None:
-    expired = company.token(company.operator, ttl_seconds=0)
-    revoked = company.token(company.operator)
+async def test_garbage_expired_and_revoked_tokens_are_refused_in_the_same_words(company: Company) -> None:
+    expired = await company.token(company.operator, ttl_seconds=0)
+    revoked = await company.token(company.operator)
     company.execute("UPDATE clients SET epoch = 9")
     foreign = issue_token(TokenSealer({1: bytes(32)}, 1), company.operator.client, "", now=NOW, ttl_seconds=600)
     forged = sign(company.key_ring.signing_key, TYP, {"iss": "authserver"})
     tokens = ["", "garbage", "A" * 1_000_000, expired, revoked, foreign.access_token, forged, revoked + "="]
-    assert len({refused(company, token) for token in tokens}) == 1
+    assert len({await refused(company, token) for token in tokens}) == 1
 
 
-def test_exchanging_writes_nothing(company: Company, database_url: str) -> None:
-    token = company.token(company.operator)
+async def test_exchanging_writes_nothing(company: Company, database_url: str) -> None:
+    token = await company.token(company.operator)
     before = rows(database_url)
-    company.exchange(token)
-    refused(company, "garbage")
+    await company.exchange(token)
+    await refused(company, "garbage")
     assert rows(database_url) == before
 
 
@@ -128,17 +128,17 @@ def test_exchanging_writes_nothing(company: Company, database_url: str) -> None:
     issued_at=st.floats(0, 1),
     later=st.floats(0, 1000),
 )
-def test_a_private_token_never_outlives_the_access_token(
+async def test_a_private_token_never_outlives_the_access_token(
     company: Company, access_ttl: int, private_ttl: int, issued_at: float, later: float
 ) -> None:
     company.now = NOW + issued_at
-    token = company.token(company.operator, ttl_seconds=access_ttl)
+    token = await company.token(company.operator, ttl_seconds=access_ttl)
     expires = math.ceil(NOW + issued_at) + access_ttl
     company.now += later
     if company.now >= expires:
-        refused(company, token)
+        await refused(company, token)
         return
-    exchanged = company.exchange(token, ttl_seconds=private_ttl)
+    exchanged = await company.exchange(token, ttl_seconds=private_ttl)
     claims = claims_of(company, exchanged.private_token)
     assert isinstance(claims["exp"], int)
     assert claims["exp"] <= min(expires, company.now + private_ttl)

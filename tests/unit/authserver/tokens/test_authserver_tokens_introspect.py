@@ -13,33 +13,33 @@ def shop(company: Company) -> Credentials:
     return company.register()
 
 
-def test_a_client_may_know_of_its_own_tokens(company: Company, shop: Credentials) -> None:
+async def test_a_client_may_know_of_its_own_tokens(company: Company, shop: Credentials) -> None:
     for credentials in (shop, company.masters["shops"], company.operator):
-        token = company.token(credentials)
-        assert company.introspect(credentials, token) == company.sealer.open(token)
+        token = await company.token(credentials)
+        assert await company.introspect(credentials, token) == company.sealer.open(token)
 
 
-def test_a_master_client_may_know_of_its_platforms_tokens(company: Company, shop: Credentials) -> None:
-    token = company.token(shop)
-    assert company.introspect(company.masters["shops"], token) == company.sealer.open(token)
+async def test_a_master_client_may_know_of_its_platforms_tokens(company: Company, shop: Credentials) -> None:
+    token = await company.token(shop)
+    assert await company.introspect(company.masters["shops"], token) == company.sealer.open(token)
 
 
-def test_nobody_else_may_know(company: Company, shop: Credentials) -> None:
+async def test_nobody_else_may_know(company: Company, shop: Credentials) -> None:
     neighbour = company.register(statement=approval("app_2", partner_id="ptr_2"))
     twin = company.register(statement=approval("app_3"))  # of the same partner
     wallet = company.add_staff(ClientType.WALLET, "wallet")
     bob = company.add_staff(ClientType.OPERATOR, "bob")
-    token = company.token(shop)
+    token = await company.token(shop)
     for other in (neighbour, twin, company.masters["stalls"], company.operator, wallet):
-        assert company.introspect(other, token) is None
-    assert company.introspect(shop, company.token(company.masters["shops"])) is None
-    assert company.introspect(bob, company.token(company.operator)) is None  # neither has a platform
-    assert company.introspect(company.masters["shops"], company.token(company.operator)) is None
+        assert await company.introspect(other, token) is None
+    assert await company.introspect(shop, await company.token(company.masters["shops"])) is None
+    assert await company.introspect(bob, await company.token(company.operator)) is None  # neither has a platform
+    assert await company.introspect(company.masters["shops"], await company.token(company.operator)) is None
 
 
 @pytest.mark.parametrize("how", ["garbage", "expired", "revoked", "rotated", "blocked", "deleted", "private"])
-def test_what_does_not_hold_is_nothing_to_anyone(company: Company, shop: Credentials, how: str) -> None:
-    client_id, token = shop.client.client_id, company.token(shop)
+async def test_what_does_not_hold_is_nothing_to_anyone(company: Company, shop: Credentials, how: str) -> None:
+    client_id, token = shop.client.client_id, await company.token(shop)
     if how == "garbage":
         token += "="
     elif how == "expired":
@@ -53,13 +53,13 @@ def test_what_does_not_hold_is_nothing_to_anyone(company: Company, shop: Credent
     elif how == "deleted":
         company.delete(client_id)
     else:
-        token = company.exchange(token).private_token
+        token = (await company.exchange(token)).private_token
     for credentials in (shop, company.masters["shops"]):
-        assert company.introspect(credentials, token) is None
+        assert await company.introspect(credentials, token) is None
 
 
-def test_introspection_writes_nothing(company: Company, shop: Credentials, database_url: str) -> None:
-    token, before = company.token(shop), rows(database_url)
-    company.introspect(shop, token)
-    company.introspect(shop, "garbage")
+async def test_introspection_writes_nothing(company: Company, shop: Credentials, database_url: str) -> None:
+    token, before = await company.token(shop), rows(database_url)
+    await company.introspect(shop, token)
+    await company.introspect(shop, "garbage")
     assert rows(database_url) == before

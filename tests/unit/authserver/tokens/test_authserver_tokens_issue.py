@@ -39,8 +39,8 @@ def test_two_tokens_are_never_alike(company: Company) -> None:
     assert company.sealer.open(tokens[0]).jti != company.sealer.open(tokens[1]).jti
 
 
-def test_authenticating_and_issuing_write_nothing(company: Company, database_url: str) -> None:
+async def test_authenticating_and_issuing_write_nothing(company: Company, database_url: str) -> None:
     before = rows(database_url)
     for _ in range(3):
-        company.token(company.operator)
+        await company.token(company.operator)
     assert rows(database_url) == before

@@ -24,22 +24,22 @@ def position(company: Company) -> int:
     return company.database.read_here(feed_position)
 
 
-def refused(company: Company, token: str) -> str:
+async def refused(company: Company, token: str) -> str:
     with pytest.raises(InvalidToken) as caught:
-        company.exchange(token)
+        await company.exchange(token)
     return caught.value.message
 
 
-def test_a_revoked_token_is_refused_and_no_other_one_of_the_client(company: Company, shop: Credentials) -> None:
-    token, other = company.token(shop), company.token(shop)
+async def test_a_revoked_token_is_refused_and_no_other_one_of_the_client(company: Company, shop: Credentials) -> None:
+    token, other = await company.token(shop), await company.token(shop)
     company.revoke(shop.client.client_id, token)
-    assert refused(company, token) == refused(company, "garbage")
-    company.exchange(other)
-    company.exchange(company.token(shop))
+    assert await refused(company, token) == await refused(company, "garbage")
+    await company.exchange(other)
+    await company.exchange(await company.token(shop))
 
 
-def test_gateways_hear_of_the_token_and_replicas_of_its_client(company: Company, shop: Credentials) -> None:
-    token, before = company.token(shop), position(company)
+async def test_gateways_hear_of_the_token_and_replicas_of_its_client(company: Company, shop: Credentials) -> None:
+    token, before = await company.token(shop), position(company)
     company.revoke(shop.client.client_id, token)
     assert [entry.news for entry in entries(company, before)] == [
         News(Kind.TOKEN, token_digest(token).hex()),
@@ -47,16 +47,16 @@ def test_gateways_hear_of_the_token_and_replicas_of_its_client(company: Company,
     ]
 
 
-def test_a_revoked_token_is_kept_nowhere(company: Company, shop: Credentials, database_url: str) -> None:
-    token = company.token(shop)
+async def test_a_revoked_token_is_kept_nowhere(company: Company, shop: Credentials, database_url: str) -> None:
+    token = await company.token(shop)
     company.revoke(shop.client.client_id, token)
     assert token.removeprefix("sat_").encode() not in contents(database_url)
 
 
-def test_whatever_else_is_revoked_nothing_happens(company: Company, shop: Credentials, database_url: str) -> None:
+async def test_whatever_else_is_revoked_nothing_happens(company: Company, shop: Credentials, database_url: str) -> None:
     other = company.register(statement=approval("app_2", partner_id="ptr_2"))
-    own_id, token = shop.client.client_id, company.token(shop)
-    revoked, dead = company.token(shop), company.token(other)
+    own_id, token = shop.client.client_id, await company.token(shop)
+    revoked, dead = await company.token(shop), await company.token(other)
     company.revoke(own_id, revoked)
     company.rotate(other.client.client_id)
     foreign = issue_token(TokenSealer({1: bytes(32)}, 1), shop.client, "", now=NOW, ttl_seconds=600).access_token
@@ -67,12 +67,12 @@ def test_whatever_else_is_revoked_nothing_happens(company: Company, shop: Creden
         "sat_" + "A" * 5000,
         token + "=",
         token[:-1],
-        company.token(shop, ttl_seconds=0),  # expired
+        await company.token(shop, ttl_seconds=0),  # expired
         revoked,
         foreign,
-        company.token(company.masters["shops"]),
-        company.token(company.operator),
-        company.exchange(token).private_token,
+        await company.token(company.masters["shops"]),
+        await company.token(company.operator),
+        (await company.exchange(token)).private_token,
         shop.client_secret,
         "\0",
     ):
@@ -81,53 +81,57 @@ def test_whatever_else_is_revoked_nothing_happens(company: Company, shop: Creden
     company.revoke(other.client.client_id, token)  # another's
     company.revoke("cli_unknown", token)
     assert rows(database_url) == before
-    company.exchange(token)
+    await company.exchange(token)
 
 
-def test_a_master_client_does_not_revoke_its_partners_tokens_one_by_one(company: Company, shop: Credentials) -> None:
-    token = company.token(shop)
+async def test_a_master_client_does_not_revoke_its_partners_tokens_one_by_one(
+    company: Company, shop: Credentials
+) -> None:
+    token = await company.token(shop)
     company.revoke(company.masters["shops"].client.client_id, token)
-    company.exchange(token)
+    await company.exchange(token)
 
 
-def test_of_a_client_that_revokes_more_than_100_all_tokens_end(company: Company, shop: Credentials) -> None:
-    client_id, other = shop.client.client_id, company.token(shop)
-    tokens = [company.token(shop) for _ in range(101)]
+async def test_of_a_client_that_revokes_more_than_100_all_tokens_end(company: Company, shop: Credentials) -> None:
+    client_id, other = shop.client.client_id, await company.token(shop)
+    tokens = [await company.token(shop) for _ in range(101)]
     for token in tokens[:100]:
         company.revoke(client_id, token)
-    company.exchange(other)
-    assert len(company.authenticate(client_id, shop.client_secret).revoked_tokens) == 100
+    await company.exchange(other)
+    assert len((await company.authenticate(client_id, shop.client_secret)).revoked_tokens) == 100
     before = position(company)
     company.revoke(client_id, tokens[100])
     assert [entry.news for entry in entries(company, before)] == [News(Kind.CLIENT, client_id)]
     for token in (*tokens, other):
-        refused(company, token)
-    client = company.authenticate(client_id, shop.client_secret)
+        await refused(company, token)
+    client = await company.authenticate(client_id, shop.client_secret)
     assert (client.epochs.client, client.revoked_tokens) == (1, frozenset())
     # And it starts anew.
-    again, kept = company.token(shop), company.token(shop)
+    again, kept = await company.token(shop), await company.token(shop)
     company.revoke(client_id, again)
-    refused(company, again)
-    company.exchange(kept)
+    await refused(company, again)
+    await company.exchange(kept)
 
 
-def test_what_is_remembered_of_a_token_goes_as_it_expires_and_not_before(company: Company, shop: Credentials) -> None:
-    client_id, token = shop.client.client_id, company.token(shop, ttl_seconds=600)
+async def test_what_is_remembered_of_a_token_goes_as_it_expires_and_not_before(
+    company: Company, shop: Credentials
+) -> None:
+    client_id, token = shop.client.client_id, await company.token(shop, ttl_seconds=600)
     company.revoke(client_id, token)
 
-    def forget_at(seconds: float) -> int:
+    async def forget_at(seconds: float) -> int:
         company.now = NOW + seconds
         company.run(lambda connection: forget_expired_tokens(connection, company.now_ms))
-        return len(company.authenticate(client_id, shop.client_secret).revoked_tokens)
+        return len((await company.authenticate(client_id, shop.client_secret)).revoked_tokens)
 
-    assert forget_at(599.999) == 1
-    refused(company, token)
-    assert forget_at(600) == 0
-    refused(company, token)
+    assert await forget_at(599.999) == 1
+    await refused(company, token)
+    assert await forget_at(600) == 0
+    await refused(company, token)
 
 
-def test_revoking_leaves_a_line_in_the_audit_log_without_the_token(company: Company, shop: Credentials) -> None:
-    token = company.token(shop)
+async def test_revoking_leaves_a_line_in_the_audit_log_without_the_token(company: Company, shop: Credentials) -> None:
+    token = await company.token(shop)
     jti = company.sealer.open(token).jti
     company.revoke(shop.client.client_id, token)
     line = company.last_audit_line()
