@@ -30,9 +30,16 @@ async def tcp_server(serve: Serve) -> AsyncIterator[int]:
             yield server.sockets[0].getsockname()[1]
         finally:
             server.close()
+            while coming := [task for task in asyncio.all_tasks() if _is_accepting(task)]:
+                await asyncio.wait(coming)  # a connection that comes last is known only after this
             for task in served:
                 task.cancel()
             await asyncio.gather(*served, return_exceptions=True)
     for task in served:
         if not task.cancelled():
             task.result()  # a mistake of the test's own
+
+
+def _is_accepting(task: asyncio.Task[Any]) -> bool:
+    """Say whether a task is asyncio's own, which makes a transport of a connection that has come."""
+    return getattr(task.get_coro(), "__name__", "") == "_accept_connection2"
