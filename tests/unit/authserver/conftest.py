@@ -1,5 +1,5 @@
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -16,16 +16,21 @@ from mesh.security import pki
 from mesh.security.secret_files import create_key
 from mesh.serving.server import Server
 from mesh.storage.database import Database
-from tests.migrated import migrate
+from tests.migrated import migrated_sqlite
 from tests.unit.authserver.company import CEILING, MASTER_SCOPES, Company
 from tests.unit.authserver.face import Face, face_up
 from tests.unit.authserver.wire import PAYMENTS_KEY, Caller, calling, provisioner
 
 
 @pytest.fixture
+def database_url(new_database_url: Callable[[str], str]) -> str:
+    """Return the URL of a fresh database that has the auth server's tables; the test runs once on each kind."""
+    return new_database_url("authserver")
+
+
+@pytest.fixture
 def database(database_url: str) -> Iterator[Database]:
     database = Database(database_url)
-    migrate(database, "authserver")
     yield database
     database.close()
 
@@ -109,9 +114,8 @@ def operator(config: AuthServerConfig, database: Database) -> Credentials:
 def one_face(certificates: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Face]:
     """Run one auth server with an HTTP face for all tests that only call it."""
     folder = tmp_path_factory.mktemp("face")
-    url = f"sqlite:///{folder / 'database.db'}"
+    url = migrated_sqlite(folder / "database.db", "authserver")
     database = Database(url)
-    migrate(database, "authserver")
     # Those that fail on purpose are many.
     config = replace(make_config(certificates, url, folder), failures_at_once=100_000)
     with face_up(config, database, folder) as face:

@@ -13,12 +13,13 @@ from authserver.config import AuthServerConfig
 from cli.local.configurations import HOST, reserved_port
 from cli.local.rates import Sample, samples
 from mesh.storage.database import Database
+from tests.migrated import migrated_sqlite
 from tests.unit.authserver.face import GRANT, basic, face_up
 
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'database.db'}"  # nothing here is about databases
+    return migrated_sqlite(tmp_path / "database.db", "authserver")  # nothing here is about databases
 
 
 def of(name: str, **labels: str) -> Sample:

@@ -18,6 +18,7 @@ from authserver.server import running
 from mesh.config import ConfigError
 from mesh.security import pki
 from mesh.storage.database import Database
+from tests.migrated import migrated_sqlite
 from tests.unit.authserver.face import GRANT, Face, basic, face_up, trust, with_face
 
 SECONDS = 1.0
@@ -32,7 +33,7 @@ def face(config: AuthServerConfig, database: Database, tmp_path: Path) -> Iterat
 
 @pytest.fixture
 def database_url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path / 'database.db'}"  # nothing here is about databases
+    return migrated_sqlite(tmp_path / "database.db", "authserver")  # nothing here is about databases
 
 
 @contextmanager

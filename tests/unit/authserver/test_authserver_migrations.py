@@ -45,8 +45,8 @@ def fill(connection: Connection) -> None:
 
 
 @pytest.fixture
-def upgraded(database_url: str) -> Iterator[Database]:
-    database = Database(database_url)
+def upgraded(new_database_url: Callable[[], str]) -> Iterator[Database]:
+    database = Database(new_database_url())
     database.run_here(lambda connection: upgrade_to(connection, "authserver", "0001"))
     database.run_here(fill)
     assert database.run_here(lambda connection: upgrade(connection, "authserver")) == ["0002", "0003", "0004"]

@@ -33,7 +33,6 @@ from authserver.revocation.store import Kind, News, feed_position
 from authserver.tokens.issue import issue_token
 from mesh.security.private_tokens import PrivateTokenVerifier
 from mesh.storage.database import Database
-from mesh.storage.migrations import upgrade
 from tests.fuzz.effort import examples
 from tests.unit.authserver.company import Company, Replica, approval
 from tests.unit.authserver.key_changes import keeper_of
@@ -83,7 +82,6 @@ class AuthServerMachine(RuleBasedStateMachine):
     def __init__(self, url: str) -> None:
         super().__init__()
         self.database = Database(url)
-        self.database.run_here(lambda connection: upgrade(connection, "authserver"))
         self.company = Company(self.database)
         self.loop = asyncio.new_event_loop()
         self.replicas = [Replica(self.company), Replica(self.company)]
@@ -310,9 +308,9 @@ def key_id_of(sealed: str) -> int:
 
 
 @pytest.mark.timeout(300)
-def test_a_token_is_exchanged_exactly_as_long_as_it_holds(new_database_url: Callable[[], str]) -> None:
+def test_a_token_is_exchanged_exactly_as_long_as_it_holds(new_database_url: Callable[[str], str]) -> None:
     run_state_machine_as_test(
-        lambda: AuthServerMachine(new_database_url()),
+        lambda: AuthServerMachine(new_database_url("authserver")),
         settings=settings(
             max_examples=examples(15, 40), stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow]
         ),

