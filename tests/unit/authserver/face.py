@@ -1,9 +1,7 @@
 """A running auth server as callers of its HTTP face see it, with real TLS."""
 
-import asyncio
 import json
 import ssl
-import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +21,7 @@ from cli.local.configurations import reserved_port
 from mesh.access.rules import ClientType
 from mesh.security import pki
 from mesh.storage.database import Database
+from tests.loop_thread import loop_thread
 from tests.unit.authserver.company import CEILING, MASTER_SCOPES
 from tests.unit.authserver.wire import provisioner, statement
 
@@ -120,44 +119,11 @@ def face_up(config: AuthServerConfig, database: Database, folder: Path, **settin
         lambda connection: provision_staff(connection, by, ClientType.OPERATOR, "alice", MASTER_SCOPES)
     )
     with (
-        _serving(config),
+        loop_thread() as thread,
+        thread.entered(running(config)),
         httpx.Client(base_url=config.http.public_url, verify=trust(folder), trust_env=False, timeout=30) as client,
     ):
         yield Face(config.http.public_url, folder / "public.pem", config, client, shops, stalls, operator)
-
-
-@contextmanager
-def _serving(config: AuthServerConfig) -> Iterator[None]:
-    up, failures = threading.Event(), list[BaseException]()
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-
-    async def serve() -> None:
-        async with running(config):
-            up.set()
-            await stop.wait()
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(serve())
-        except BaseException as error:  # noqa: BLE001 - raised below
-            failures.append(error)
-        finally:
-            up.set()
-            loop.close()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    up.wait()
-    try:
-        if not failures:
-            yield
-    finally:
-        if not failures:
-            loop.call_soon_threadsafe(stop.set)
-        thread.join()
-    if failures:
-        raise failures[0]
 
 
 def errors_of(answer: httpx.Response) -> tuple[int, str]:
