@@ -21,14 +21,17 @@ run: $(VENV)/run.stamp ## Set up what running needs, and tell the whole story on
 up: $(VENV)/run.stamp ## Start everything on this machine, and stay
 	@$(BIN)/sekisho up
 
+# Tests wait for each other's processes much of the time, so one more than there are cores.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(os.cpu_count() + 1)')
+
 # In a folder of its own: pytest clears away the folders of all but the last sessions, also of those that still run.
 define pytest
 @temp=$$(mktemp -d) && trap 'rm -rf "$$temp"' EXIT && \
-	$(BIN)/pytest --numprocesses auto --dist loadgroup --basetemp "$$temp/tests" $(1)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadgroup --basetemp "$$temp/tests" $(1)
 endef
 
 .PHONY: test
-test: check $(VENV)/dev.stamp ## Run all checks, and all tests that need nothing but Python, on as many workers as there are cores
+test: check $(VENV)/dev.stamp ## Run all checks, and all tests that need nothing but Python, on a worker more than there are cores
 	$(call pytest,--ignore tests/clients)
 
 .PHONY: test-clients
