@@ -10,7 +10,8 @@ from authserver.audit.heads import ExportedHead
 from authserver.audit.store import last_line_until, read_audit_head
 from authserver.audit.trail import Trail
 from authserver.clients.store.blocks import raise_all_epochs
-from authserver.revocation.store import Kind, News
+from authserver.revocation.store import Change, News
+from mesh.access.revocation import Subject
 
 _ANY_TIME = 2**62
 
@@ -52,6 +53,6 @@ def declare_restored(connection: Connection, trail: Trail, actor: str, loss: Los
     Auth servers and gateways may run meanwhile: they hear of it as of any other revocation.
     """
     raise_all_epochs(connection, now_ms)
-    news = [News(Kind.EVERYTHING, ""), News(Kind.KEYS_CHANGED, "")]
+    news = [News(Subject.EVERYTHING, ""), News(Change.KEYS_CHANGED, "")]
     details = {KEPT_UNTIL: str(loss.kept_until), "lost_until": str(loss.lost_until)}
     trail.record(connection, actor, RESTORED, "database", news, **details)

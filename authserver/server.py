@@ -31,7 +31,7 @@ from authserver.servicers.partner_access import PartnerAccessServiceServicer
 from authserver.servicers.revocations import RevocationServiceServicer
 from authserver.servicers.tokens import TokenServiceServicer
 from authserver.tokens.client_tokens import ClientTokens
-from authserver.tokens.exchange import AccessTokens, TokenExchange
+from authserver.tokens.exchange import TokenChecker, TokenExchange
 from authserver.workers import keep_account, keep_keys_in_time, keep_tidy
 from mesh.access.descriptors import Method, own_contracts, read_methods
 from mesh.background import working
@@ -122,7 +122,7 @@ class _Work:
     feed: Feed
     key_ring: KeyRing
     authenticator: Authenticator
-    access_tokens: AccessTokens
+    access_tokens: TokenChecker
     client_tokens: ClientTokens
     registrations: Registrations
 
@@ -139,7 +139,7 @@ def _work(
     trail, peppers, clock = installation.trail, installation.peppers, time.time
     issuers = tuple(_statement_issuer(issuer) for issuer in config.statement_issuers)
     clients = ClientCache(database, feed, config.client_cache_entries)
-    tokens = AccessTokens(key_ring, clients, feed, clock)
+    tokens = TokenChecker(key_ring, clients, feed, clock)
     ttl_seconds = config.access_token_ttl_seconds
     judge = Judge(peppers, uses, config.assertion_audiences(), clock)
     return _Work(

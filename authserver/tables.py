@@ -91,7 +91,7 @@ software_statements = Table(
     Column("client_id", String(64), nullable=False),  # no foreign key: outlives its client, so it can't be used again
 )
 
-# Who is shut out: a client, a partner or a platform. No foreign key: a partner can be blocked before it has a client.
+# Who is blocked: a client, a partner or a platform. No foreign key: a partner can be blocked before it has a client.
 blocks = Table(
     "blocks",
     METADATA,

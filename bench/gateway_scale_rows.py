@@ -11,7 +11,7 @@ import grpc
 from bench.gateway_memory_rows import access_token, exchanged
 from bench.measure import Cost, Row, Sample, Scale, compare, cost_of, measure_pairs
 from gateway.checkpoint import Checkpoint
-from gateway.exchange import TokenExchange
+from gateway.exchange import ExchangeClient
 from gateway.exchange_cache import ExchangeCache
 from gateway.limits import LimitedCall, Limits, Room
 from mesh.access.descriptors import Method
@@ -62,7 +62,7 @@ async def _deciding(rules: int, tokens: int, count: int) -> AsyncIterator[Sample
     choices = [(chance.choice(paths), chance.choice(metadata)) for _ in range(count)]
     room = Room(1, 1)
     async with grpc.aio.insecure_channel("localhost:1") as nowhere:  # all is in the cache
-        checkpoint = Checkpoint(routes, TokenExchange(nowhere, cache, time.monotonic))
+        checkpoint = Checkpoint(routes, ExchangeClient(nowhere, cache, time.monotonic))
 
         async def decide() -> None:
             for path, presented in choices:

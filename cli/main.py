@@ -34,12 +34,12 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     "policy": ("cli.policy.command", "Show, explain, check and compare who may call what; needs no mesh."),
     "clients": (
         "cli.authserver.clients",
-        "Provision clients, which no method on the wire can do; show them, and shut them out.",
+        "Provision clients, which no method on the wire can do; show them, and block them.",
     ),
-    "partners": ("cli.authserver.blocking", "Shut partners out, and let them in again."),
+    "partners": ("cli.authserver.blocking", "Block partners, and unblock them."),
     "platforms": (
         "cli.authserver.platforms",
-        "Show platforms and change what they may have; shut them out with all their partners, and let them in again.",
+        "Show platforms and change what they may have; block them with all their partners, and unblock them.",
     ),
     "keys": ("cli.authserver.keys", "Show, rotate and retire the auth server's own keys."),
     "ledger": ("cli.ledger", "Check the ledger."),

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from functools import partial
 
 from gateway.errors import MalformedAuthorization
-from gateway.exchange import TokenExchange
+from gateway.exchange import ExchangeClient
 from gateway.exchange_cache import Exchanged
 from gateway.limits import Anonymous, LimitedCall
 from gateway.restrictions_in_force import RestrictionsAtDoor
@@ -35,7 +35,7 @@ class Checkpoint:
     def __init__(
         self,
         routes: Mapping[str, Route],
-        exchange: TokenExchange,
+        exchange: ExchangeClient,
         restrictions: RestrictionsAtDoor | None = None,
     ) -> None:
         self._routes = routes

@@ -33,7 +33,7 @@ _NO_SUCH_AUDIENCE = "INVALID_TARGET"
 _log = structlog.get_logger()
 
 
-class TokenExchange:
+class ExchangeClient:
     """Exchanges tokens, and uses the answers again while the cache has them.
 
     Concurrent calls with the same token share one exchange. Refusals are not kept.

@@ -1,7 +1,6 @@
 """What access tokens were exchanged for: kept for later calls, and ended when the feed says that it holds no more."""
 
 import asyncio
-import enum
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
@@ -10,37 +9,12 @@ from typing import TypeAlias
 from weakref import WeakSet
 
 from gateway.errors import AuthServerUnavailable, InvalidToken, RevocationsUnknown, TokenExpired, TokenRevoked
+from mesh.access.revocation import Revocation, Subject
 from mesh.access.rules import Caller
 from mesh.errors import ServiceError
 
 # An access token's SHA-256 digest, so that a look into memory shows no usable token; and the backend.
 Key: TypeAlias = tuple[bytes, str]
-
-
-class Subject(enum.Enum):
-    """Whose tokens a revocation ends."""
-
-    TOKEN = enum.auto()
-    CLIENT = enum.auto()
-    PARTNER = enum.auto()
-    PLATFORM = enum.auto()
-    EVERYTHING = enum.auto()
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """Tokens that are good no more: those from before its position.
-
-    Attributes:
-        position: Its position in the feed.
-        subject: What it names.
-        name: The id, or the token's digest; anything for everything.
-
-    """
-
-    position: int
-    subject: Subject
-    name: str | bytes
 
 
 class FeedWentBack(Exception):
@@ -205,7 +179,7 @@ class ExchangeCache:
         """Return those that revocations may concern. Tokens are looked up: to look at all takes tens of ms."""
         if any(each.subject is not Subject.TOKEN for each in revocations):
             return self._all()
-        digests = (each.name for each in revocations if isinstance(each.name, bytes))
+        digests = (bytes.fromhex(each.name) for each in revocations)
         keys = ((digest, audience) for digest in digests for audience in self._audiences)
         return [*(self._kept[key] for key in keys if key in self._kept), *self._in_use]
 
@@ -226,10 +200,11 @@ class ExchangeCache:
 
 def _revoked(exchanges: Sequence[Exchanged], revocations: Iterable[Revocation]) -> list[Exchanged]:
     """Return those that a revocation concerns: in one pass, for there may be tens of thousands."""
-    latest: dict[Subject, dict[str | bytes, int]] = {subject: {} for subject in Subject}
+    latest: dict[Subject, dict[str, int]] = {subject: {} for subject in Subject}
     for revocation in revocations:  # in their order
         latest[revocation.subject][revocation.name] = revocation.position
-    tokens, clients = latest[Subject.TOKEN], latest[Subject.CLIENT]
+    tokens = {bytes.fromhex(name): position for name, position in latest[Subject.TOKEN].items()}
+    clients = latest[Subject.CLIENT]
     partners, platforms = latest[Subject.PARTNER], latest[Subject.PLATFORM]
     everything = max(latest[Subject.EVERYTHING].values(), default=0)
     return [

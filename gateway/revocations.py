@@ -6,7 +6,8 @@ from collections.abc import Callable
 import grpc
 import structlog
 
-from gateway.exchange_cache import ExchangeCache, FeedWentBack, Revocation, Subject
+from gateway.exchange_cache import ExchangeCache, FeedWentBack
+from mesh.access.revocation_messages import revocation_of
 from mesh.background import forever
 from sekisho.auth.v1 import revocation_service_pb2 as pb
 from sekisho.auth.v1 import revocation_service_pb2_grpc
@@ -15,12 +16,6 @@ from sekisho.auth.v1 import revocation_service_pb2_grpc
 SILENCE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
 _LOOK_SECONDS = 0.1
-_SUBJECTS = {
-    "token_digest": Subject.TOKEN,
-    "client_id": Subject.CLIENT,
-    "partner_id": Subject.PARTNER,
-    "platform_id": Subject.PLATFORM,
-}
 
 _log = structlog.get_logger()
 
@@ -90,7 +85,7 @@ class RevocationWatch:
                     message = await call.read()
                 if not isinstance(message, pb.WatchRevocationsResponse):
                     return
-                self._cache.hear(message.position, [_revocation(each) for each in message.revocations])
+                self._cache.hear(message.position, [revocation_of(each) for each in message.revocations])
                 self._heard = self._clock()
         finally:
             call.cancel()
@@ -107,9 +102,3 @@ class RevocationWatch:
             _log.warning("revocations are not heard", position=self._cache.position, trouble=self._trouble)
         self._report(connected)
         self._reported = connected
-
-
-def _revocation(message: pb.Revocation) -> Revocation:
-    # A kind that this gateway is too old to know may be about anyone.
-    kind = message.WhichOneof("subject") or "everything"
-    return Revocation(message.position, _SUBJECTS.get(kind, Subject.EVERYTHING), getattr(message, kind))

@@ -10,7 +10,7 @@ import grpc
 
 from gateway.backend_channel import BackendChannel
 from gateway.checkpoint import Checkpoint
-from gateway.exchange import TIMEOUT_SECONDS, TokenExchange
+from gateway.exchange import TIMEOUT_SECONDS, ExchangeClient
 from gateway.exchange_cache import ExchangeCache
 from gateway.interceptor import CheckpointInterceptor, currently_shown
 from gateway.limits import Limits, Room
@@ -72,7 +72,7 @@ async def running(
             clock=time.monotonic,
         )
         limits = Limits(config.limits, routes, time.monotonic)
-        exchange = TokenExchange(traces.channel(auth), cache, time.monotonic, exchange_timeout_seconds)
+        exchange = ExchangeClient(traces.channel(auth), cache, time.monotonic, exchange_timeout_seconds)
         proxy = Proxy(routes.values(), channels, config.call_timeout_seconds)
         rooms = {
             listener.name: Room(listener.server.max_concurrent_calls, config.limits.max_address_calls)

@@ -13,7 +13,7 @@ from sekisho.auth.v1 import client_registration_service_pb2_grpc, token_service_
 from sekisho.payments.v1 import partner_application_service_pb2_grpc, payment_service_pb2_grpc
 from shops.credentials import Credentials
 from shops.errors import GatewayError
-from shops.tokens import AccessTokens, IssuedToken
+from shops.tokens import NewToken, TokenSource
 
 Request = TypeVar("Request", bound=Message)
 Response = TypeVar("Response", bound=Message)
@@ -44,7 +44,7 @@ class GatewayClient:
         self.clients = client_registration_service_pb2_grpc.ClientRegistrationServiceStub(channel)
         self.payments = payment_service_pb2_grpc.PaymentServiceStub(channel)
         self._token_service = token_service_pb2_grpc.TokenServiceStub(channel)
-        self._tokens = AccessTokens(self._issue, clock)
+        self._tokens = TokenSource(self._issue, clock)
 
     async def call(self, credentials: Credentials, method: "Method[Request, Response]", request: Request) -> Response:
         """Call a method with a token of the given client, and the current request id.
@@ -64,14 +64,14 @@ class GatewayClient:
         self._tokens.drop(credentials, token)
         return await _send(method, request, await self._tokens.get(credentials))
 
-    async def _issue(self, credentials: Credentials) -> IssuedToken:
+    async def _issue(self, credentials: Credentials) -> NewToken:
         request = token_service_pb2.IssueTokenRequest(
             grant_type="client_credentials",
             client_id=credentials.client_id,
             client_secret=credentials.client_secret,
         )
         response = await _send(self._token_service.IssueToken, request)
-        return IssuedToken(response.access_token, response.expires_in)
+        return NewToken(response.access_token, response.expires_in)
 
 
 async def _send(method: "Method[Request, Response]", request: Request, token: str | None = None) -> Response:

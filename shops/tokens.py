@@ -13,7 +13,7 @@ _MAX_MARGIN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
-class IssuedToken:
+class NewToken:
     """An access token.
 
     Attributes:
@@ -26,7 +26,7 @@ class IssuedToken:
     expires_in: float
 
 
-class AccessTokens:
+class TokenSource:
     """Hands out access tokens, and asks for a new one before the old one expires.
 
     However many callers need a token of one client at once, it is asked for once.
@@ -37,7 +37,7 @@ class AccessTokens:
 
     """
 
-    def __init__(self, issue: Callable[[Credentials], Awaitable[IssuedToken]], clock: Callable[[], float]) -> None:
+    def __init__(self, issue: Callable[[Credentials], Awaitable[NewToken]], clock: Callable[[], float]) -> None:
         self._issue = issue
         self._clock = clock
         self._kept: OrderedDict[Credentials, tuple[str, float]] = OrderedDict()

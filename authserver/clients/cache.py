@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from authserver.clients.store.clients import Client, find_client
 from authserver.revocation.feed import Feed
-from authserver.revocation.store import FeedEntry, Kind, feed_position
+from authserver.revocation.store import Change, FeedEntry, feed_position
+from mesh.access.revocation import Subject
 from mesh.storage.database import Database
 
-_CLIENT_KINDS = frozenset({Kind.CLIENT, Kind.CLIENT_CHANGED})
-_GROUP_KINDS = frozenset({Kind.PARTNER, Kind.PARTNER_CHANGED, Kind.PLATFORM, Kind.PLATFORM_CHANGED})
+_CLIENT_KINDS = frozenset({Subject.CLIENT, Change.CLIENT_CHANGED})
+_GROUP_KINDS = frozenset({Subject.PARTNER, Change.PARTNER_CHANGED, Subject.PLATFORM, Change.PLATFORM_CHANGED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +80,11 @@ class ClientCache:
 
     def _forget(self, entries: Sequence[FeedEntry]) -> None:
         news = [entry.news for entry in entries]
-        if any(each.kind == Kind.EVERYTHING for each in news):
+        if any(each.what == Subject.EVERYTHING for each in news):
             self._clients.clear()
             return
-        self._drop(each.subject for each in news if each.kind in _CLIENT_KINDS)
-        if groups := {each.subject for each in news if each.kind in _GROUP_KINDS}:
+        self._drop(each.name for each in news if each.what in _CLIENT_KINDS)
+        if groups := {each.name for each in news if each.what in _GROUP_KINDS}:
             self._drop(
                 [id_ for id_, client in self._clients.items() if {client.partner_id, client.platform_id} & groups]
             )

@@ -5,7 +5,8 @@ from sqlalchemy import Connection
 from authserver.audit.trail import Trail
 from authserver.clients.owned import actor_of, find_owned_client
 from authserver.clients.store import clients as store
-from authserver.revocation.store import Kind, News
+from authserver.revocation.store import News
+from mesh.access.revocation import Subject
 from mesh.access.rules import Caller
 
 
@@ -18,5 +19,5 @@ def delete_client(connection: Connection, trail: Trail, caller: Caller, client_i
     """
     client = find_owned_client(connection, caller, client_id, lock=True)
     store.delete_client(connection, client_id)
-    news = [News(Kind.CLIENT, client_id)]
+    news = [News(Subject.CLIENT, client_id)]
     trail.record(connection, actor_of(caller), "client.delete", client_id, news, partner_id=client.partner_id)

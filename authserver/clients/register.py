@@ -12,11 +12,12 @@ from authserver.clients.scopes import format_scope, grant_scope
 from authserver.clients.secrets import Peppers, new_client_secret
 from authserver.clients.software_statements import SoftwareStatement
 from authserver.clients.store import clients, platforms
-from authserver.clients.store.blocks import Holder, is_blocked
+from authserver.clients.store.blocks import is_blocked
 from authserver.clients.store.clients import Client
 from authserver.clients.store.platforms import Platform
 from authserver.clients.store.secrets import Secret
 from authserver.errors import ClientQuotaExceeded, SoftwareStatementUsed, UnapprovedSoftwareStatement
+from mesh.access.revocation import Subject
 from mesh.access.rules import Caller, ClientType
 from mesh.ids import new_id
 
@@ -118,7 +119,7 @@ def _ensure_partner(connection: Connection, statement: SoftwareStatement, now_ms
         platforms.add_partner(connection, statement.partner_id, statement.platform_id, now_ms)
     elif platform_id != statement.platform_id:
         raise UnapprovedSoftwareStatement("the software statement's partner belongs to another platform")
-    if is_blocked(connection, Holder.PARTNER, statement.partner_id):
+    if is_blocked(connection, Subject.PARTNER, statement.partner_id):
         raise UnapprovedSoftwareStatement("the software statement's partner is blocked")
 
 

@@ -9,11 +9,12 @@ from authserver.clients.owned import actor_of, find_owned_client
 from authserver.clients.register import Credentials
 from authserver.clients.secrets import Peppers, new_client_secret
 from authserver.clients.store import secrets as store
-from authserver.clients.store.blocks import Holder, raise_epoch
+from authserver.clients.store.blocks import raise_epoch
 from authserver.clients.store.clients import Client
 from authserver.clients.store.secrets import Secret
 from authserver.errors import ClientHasNoSecret
-from authserver.revocation.store import Kind, News
+from authserver.revocation.store import Change, News
+from mesh.access.revocation import Subject
 from mesh.access.rules import Caller
 from mesh.errors import InvalidRequest
 from mesh.ids import new_id
@@ -73,14 +74,14 @@ def replace_secret(
     client_id = client.client_id
     if old_expire_time is None:
         kept: tuple[Secret, ...] = ()
-        raise_epoch(connection, Holder.CLIENT, client_id)
+        raise_epoch(connection, Subject.CLIENT, client_id)
     else:
         kept = tuple(replace(newest, expire_time=old_expire_time) for newest in client.secrets[:1])
         for newest in kept:  # none yet, if the client authenticated by its keys before
             store.expire_secret(connection, newest.secret_id, old_expire_time)
     for secret in client.secrets[len(kept) :]:
         store.delete_secret(connection, secret.secret_id)
-    news = News(Kind.CLIENT if old_expire_time is None else Kind.CLIENT_CHANGED, client_id)
+    news = News(Subject.CLIENT if old_expire_time is None else Change.CLIENT_CHANGED, client_id)
     client_secret = new_client_secret()
     new = Secret(new_id("sec"), peppers.digest(client_secret), now_ms)
     store.add_secrets(connection, [(client_id, new)])

@@ -9,12 +9,13 @@ from authserver.clients.authentication_method import ClientAuthentication
 from authserver.clients.owned import actor_of, find_owned_client
 from authserver.clients.scopes import format_scope, grant_scope
 from authserver.clients.store import clients as store
-from authserver.clients.store.blocks import Holder, raise_epoch
+from authserver.clients.store.blocks import raise_epoch
 from authserver.clients.store.clients import Client
 from authserver.clients.store.platforms import find_platform
 from authserver.clients.store.secrets import delete_secrets
 from authserver.errors import InvalidScope
-from authserver.revocation.store import Kind, News
+from authserver.revocation.store import Change, News
+from mesh.access.revocation import Subject
 from mesh.access.rules import Caller
 
 
@@ -58,8 +59,8 @@ def update_client(
             updated = replace(updated, secrets=())
     narrowed = not client.scopes <= scopes or _loses_credentials(client.authentication, authentication)
     if narrowed:
-        raise_epoch(connection, Holder.CLIENT, client_id)
-    news = News(Kind.CLIENT if narrowed else Kind.CLIENT_CHANGED, client_id)
+        raise_epoch(connection, Subject.CLIENT, client_id)
+    news = News(Subject.CLIENT if narrowed else Change.CLIENT_CHANGED, client_id)
     details = {"scope": format_scope(scopes), **_changes(client.authentication, authentication)}
     trail.record(connection, actor_of(caller), "client.update", client_id, [news], **details)
     return updated

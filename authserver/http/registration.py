@@ -16,7 +16,7 @@ from authserver.http.bodies import read_json
 from authserver.http.client_metadata import describe, read_metadata, refuse_changes, refuse_chosen_credentials
 from authserver.http.credentials import bearer
 from authserver.http.refusals import NO_STORE
-from authserver.tokens.exchange import AccessTokens
+from authserver.tokens.exchange import TokenChecker
 from mesh.access.decision import judge
 from mesh.access.descriptors import Method
 from mesh.access.rules import ALL_CLIENT_TYPES, Caller
@@ -46,7 +46,7 @@ class RegistrationEndpoints:
 
     def __init__(
         self,
-        access_tokens: AccessTokens,
+        access_tokens: TokenChecker,
         registrations: Registrations,
         *,
         methods: Mapping[str, Method],

@@ -10,7 +10,7 @@ from authserver.access_tokens import TokenSealer
 from authserver.keys.encryption import KeyEncryption
 from authserver.keys.schedule import KeyTimes, Use, active_key
 from authserver.keys.store import StoredKey, list_keys
-from authserver.revocation.store import FeedEntry, Kind
+from authserver.revocation.store import Change, FeedEntry
 from mesh.security import signed_jwt
 from mesh.security.private_tokens import Keys
 from mesh.security.sealing import SealBroken
@@ -116,7 +116,7 @@ class KeyRing:
 
     def hear(self, entries: Sequence[FeedEntry]) -> None:
         """Listen to the feed."""
-        if any(entry.news.kind == Kind.KEYS_CHANGED for entry in entries):
+        if any(entry.news.what == Change.KEYS_CHANGED for entry in entries):
             self._changes_heard += 1
             self.changed.set()
 

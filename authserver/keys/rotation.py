@@ -21,7 +21,8 @@ from authserver.keys.schedule import (
     succeeded,
 )
 from authserver.keys.store import StoredKey
-from authserver.revocation.store import Kind, News
+from authserver.revocation.store import Change, News
+from mesh.access.revocation import Subject
 from mesh.errors import Mendable
 from mesh.security import signed_jwt
 from mesh.timestamps import to_ms
@@ -158,7 +159,7 @@ def retire_key(connection: Connection, keeper: KeyKeeper, key_id: int, now_ms: i
         raise KeyChangeRefused(f"key {key_id} is in use; first run: sekisho keys rotate {key.use} --now")
     changed = retired(times, key.times, now_ms)
     _set_times(connection, changed)
-    further = [] if key.times.is_announced(now_ms) else [News(Kind.EVERYTHING, "")]
+    further = [] if key.times.is_announced(now_ms) else [News(Subject.EVERYTHING, "")]
     _record(connection, keeper, "key.retire", key, *further)
     return replace(key, times=changed[0])
 
@@ -182,7 +183,7 @@ def _record(
     connection: Connection, keeper: KeyKeeper, action: str, key: StoredKey, *further: News, **details: str
 ) -> None:
     key_id = key.times.key_id
-    news = [News(Kind.KEYS_CHANGED, str(key_id)), *further]
+    news = [News(Change.KEYS_CHANGED, str(key_id)), *further]
     keeper.trail.record(connection, keeper.actor, action, f"{key.use} key {key_id}", news, **details)
 
 

@@ -9,6 +9,7 @@ from sqlalchemy import bindparam as bind
 
 from authserver.revocation.counters import beyond_what_was_lost
 from authserver.tables import feed, feed_head
+from mesh.access.revocation import Subject
 
 _AT_ONCE = 500
 
@@ -23,16 +24,9 @@ _SET_START = update(feed_head).where(feed_head.c.start < bind("new_start")).valu
 _DELETE = delete(feed).where(feed.c.position <= bind("last"))
 
 
-class Kind(enum.StrEnum):
-    """What an entry is about; its subject is the id, or the token's digest in hexadecimal."""
+class Change(enum.StrEnum):
+    """What ends no token, but is kept in the replicas' memory."""
 
-    # Tokens that are good no more.
-    TOKEN = "TOKEN"  # noqa: S105 - no password
-    CLIENT = "CLIENT"
-    PARTNER = "PARTNER"
-    PLATFORM = "PLATFORM"
-    EVERYTHING = "EVERYTHING"
-    # What ends no token, but is kept in the replicas' memory.
     CLIENT_CHANGED = "CLIENT_CHANGED"
     PARTNER_CHANGED = "PARTNER_CHANGED"
     PLATFORM_CHANGED = "PLATFORM_CHANGED"
@@ -41,10 +35,16 @@ class Kind(enum.StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """Something to tell: its kind, and what it is about."""
+    """Something to tell.
 
-    kind: Kind
-    subject: str
+    Attributes:
+        what: Whose tokens are good no more, or what has changed.
+        name: The id, or the token's digest in hexadecimal; empty for everything.
+
+    """
+
+    what: Subject | Change
+    name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +75,13 @@ def publish(connection: Connection, news: Sequence[News], now_ms: int) -> None:
     """Add news. The head stays locked until the commit, so this comes late in a transaction."""
     if not news:
         return
-    if any(each.kind == Kind.EVERYTHING for each in news):
+    if any(each.what is Subject.EVERYTHING for each in news):
         # Gateways and replicas may have seen positions that a restored database lost: go beyond.
         last = connection.execute(_LEAP, {"now_us": now_ms * 1000}).scalar_one()
     else:
         last = connection.execute(_ADVANCE, {"step": len(news)}).scalar_one()
     rows = [
-        {"position": position, "kind": each.kind, "subject": each.subject, "create_time": now_ms}
+        {"position": position, "kind": each.what, "subject": each.name, "create_time": now_ms}
         for position, each in enumerate(news, last - len(news) + 1)
     ]
     connection.execute(_INSERT, rows)
@@ -97,11 +97,15 @@ def read_after(connection: Connection, position: int) -> Stretch:
     """Return what comes after a position: `EVERYTHING` if some of that is kept no more, or the position was lost."""
     head = connection.execute(_HEAD).one()
     if not head.start <= position <= head.position:
-        return Stretch([FeedEntry(head.position, News(Kind.EVERYTHING, ""))], head.position, last=True)
+        return Stretch([FeedEntry(head.position, News(Subject.EVERYTHING))], head.position, last=True)
     rows = connection.execute(_AFTER, {"position": position, "most": _AT_ONCE})
-    entries = [FeedEntry(row.position, News(Kind(row.kind), row.subject)) for row in rows]
+    entries = [FeedEntry(row.position, News(_what(row.kind), row.subject)) for row in rows]
     last = len(entries) < _AT_ONCE
     return Stretch(entries, head.position if last else entries[-1].position, last)
+
+
+def _what(kind: str) -> Subject | Change:
+    return Change(kind) if kind in Change.__members__ else Subject(kind)
 
 
 def forget_before(connection: Connection, before_ms: int) -> None:

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from authserver.audit.trail import Trail
 from authserver.clients.blocking import block, unblock
-from authserver.clients.store.blocks import Holder
 from authserver.revocation.feed import Feed
+from mesh.access.revocation import Subject
 from mesh.calls.wrapping import Context
 from mesh.serving.fields import Fields
 from mesh.timestamps import to_ms
@@ -17,7 +17,7 @@ _ID_LENGTH = 64
 
 
 class PartnerAccessServiceServicer(partner_access_service_pb2_grpc.PartnerAccessServiceServicer):
-    """Shuts partners out for Payments, and lets them in again."""
+    """Blocks partners for Payments, and unblocks them."""
 
     def __init__(self, feed: Feed, trail: Trail, clock: Callable[[], float]) -> None:
         self._feed = feed
@@ -29,7 +29,7 @@ class PartnerAccessServiceServicer(partner_access_service_pb2_grpc.PartnerAccess
         del context
         partner_id, now_ms = _partner_id(request), to_ms(self._clock())
         await self._feed.run(
-            lambda connection: block(connection, self._trail, _ACTOR, Holder.PARTNER, partner_id, now_ms)
+            lambda connection: block(connection, self._trail, _ACTOR, Subject.PARTNER, partner_id, now_ms)
         )
         return pb.BlockPartnerResponse()
 
@@ -37,7 +37,7 @@ class PartnerAccessServiceServicer(partner_access_service_pb2_grpc.PartnerAccess
         """Let the partner in again."""
         del context
         partner_id = _partner_id(request)
-        await self._feed.run(lambda connection: unblock(connection, self._trail, _ACTOR, Holder.PARTNER, partner_id))
+        await self._feed.run(lambda connection: unblock(connection, self._trail, _ACTOR, Subject.PARTNER, partner_id))
         return pb.UnblockPartnerResponse()
 
 

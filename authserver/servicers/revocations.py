@@ -5,7 +5,9 @@ from contextlib import suppress
 
 from authserver.errors import ReplicaBehind
 from authserver.revocation.feed import Feed
-from authserver.revocation.store import Kind, Stretch, read_after
+from authserver.revocation.store import Stretch, read_after
+from mesh.access.revocation import Revocation, Subject
+from mesh.access.revocation_messages import revocation_message
 from mesh.calls.wrapping import Context
 from mesh.errors import ServerStopping
 from mesh.storage.database import Database
@@ -13,13 +15,6 @@ from sekisho.auth.v1 import revocation_service_pb2 as pb
 from sekisho.auth.v1 import revocation_service_pb2_grpc
 
 _HEARTBEAT_SECONDS = 0.5
-_REVOCATIONS = {
-    Kind.TOKEN: lambda entry: pb.Revocation(position=entry.position, token_digest=bytes.fromhex(entry.news.subject)),
-    Kind.CLIENT: lambda entry: pb.Revocation(position=entry.position, client_id=entry.news.subject),
-    Kind.PARTNER: lambda entry: pb.Revocation(position=entry.position, partner_id=entry.news.subject),
-    Kind.PLATFORM: lambda entry: pb.Revocation(position=entry.position, platform_id=entry.news.subject),
-    Kind.EVERYTHING: lambda entry: pb.Revocation(position=entry.position, everything=True),
-}
 
 
 class RevocationServiceServicer(revocation_service_pb2_grpc.RevocationServiceServicer):
@@ -62,5 +57,9 @@ class RevocationServiceServicer(revocation_service_pb2_grpc.RevocationServiceSer
 
 
 def _response(stretch: Stretch) -> pb.WatchRevocationsResponse:
-    revocations = [_REVOCATIONS[entry.news.kind](entry) for entry in stretch.entries if entry.news.kind in _REVOCATIONS]
+    revocations = [
+        revocation_message(Revocation(entry.position, entry.news.what, entry.news.name))
+        for entry in stretch.entries
+        if isinstance(entry.news.what, Subject)
+    ]
     return pb.WatchRevocationsResponse(position=stretch.reached, revocations=revocations)

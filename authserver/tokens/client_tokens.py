@@ -7,7 +7,7 @@ from authserver.audit.trail import Trail
 from authserver.clients.store.clients import Client
 from authserver.keys.ring import KeyRing
 from authserver.revocation.feed import Feed
-from authserver.tokens.exchange import AccessTokens
+from authserver.tokens.exchange import TokenChecker
 from authserver.tokens.introspect import introspect_token
 from authserver.tokens.issue import IssuedToken, issue_token
 from authserver.tokens.revoke import revoke_token
@@ -29,7 +29,7 @@ class ClientTokens:
     def __init__(
         self,
         key_ring: KeyRing,
-        tokens: AccessTokens,
+        tokens: TokenChecker,
         feed: Feed,
         trail: Trail,
         *,

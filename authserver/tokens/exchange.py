@@ -23,7 +23,7 @@ _REFUSAL = "the access token is malformed, expired or revoked; take a new one"
 
 
 @dataclass(frozen=True, slots=True)
-class Exchanged:
+class PrivateToken:
     """A private access token and what goes with it.
 
     Attributes:
@@ -50,7 +50,7 @@ class LiveToken:
     position: int
 
 
-class AccessTokens:
+class TokenChecker:
     """Tells which access tokens hold.
 
     Args:
@@ -115,7 +115,7 @@ class TokenExchange:
 
     def __init__(
         self,
-        tokens: AccessTokens,
+        tokens: TokenChecker,
         key_ring: KeyRing,
         clock: Callable[[], float],
         *,
@@ -130,7 +130,7 @@ class TokenExchange:
         self._audiences = audiences
         self._ttl_seconds = ttl_seconds
 
-    async def exchange(self, sealed: str, audience: str, at_least: int) -> Exchanged:
+    async def exchange(self, sealed: str, audience: str, at_least: int) -> PrivateToken:
         """Return a private access token for one backend, of the same scope. It expires no later than the access token.
 
         Raises:
@@ -155,4 +155,6 @@ class TokenExchange:
             **private_tokens.claims_of(token.caller),
         }
         private_token = signed_jwt.sign(self._key_ring.signing_key, private_tokens.TYP, claims)
-        return Exchanged(private_token, int(expires - now), int(token.expire_time - now), token.caller, live.position)
+        return PrivateToken(
+            private_token, int(expires - now), int(token.expire_time - now), token.caller, live.position
+        )

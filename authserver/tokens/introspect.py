@@ -3,11 +3,11 @@
 from authserver.access_tokens import AccessToken
 from authserver.clients.store.clients import Client
 from authserver.errors import InvalidToken
-from authserver.tokens.exchange import AccessTokens
+from authserver.tokens.exchange import TokenChecker
 from mesh.access.rules import ClientType
 
 
-async def introspect_token(tokens: AccessTokens, client: Client, sealed: str) -> AccessToken | None:
+async def introspect_token(tokens: TokenChecker, client: Client, sealed: str) -> AccessToken | None:
     """Return what a token says, to a client that has authenticated; None if it does not hold, or is not theirs to know.
 
     A client may know of its own tokens, a Master Client of all its platform's.

@@ -6,10 +6,11 @@ from sqlalchemy import Connection
 
 from authserver.access_tokens import TokenRejected, TokenSealer
 from authserver.audit.trail import Trail
-from authserver.clients.store.blocks import Holder, raise_epoch
+from authserver.clients.store.blocks import raise_epoch
 from authserver.clients.store.clients import find_client
 from authserver.clients.store.revoked_tokens import add_revoked_token, forget_revoked_tokens
-from authserver.revocation.store import Kind, News
+from authserver.revocation.store import Change, News
+from mesh.access.revocation import Subject
 
 # What is remembered of each client's revoked tokens; beyond, all its tokens end.
 _MAX = 100
@@ -41,9 +42,9 @@ def revoke_token(
     actor = f"client:{client_id}"
     if len(client.revoked_tokens) < _MAX:
         add_revoked_token(connection, client_id, digest, token.expire_time * 1000)
-        news = [News(Kind.TOKEN, digest.hex()), News(Kind.CLIENT_CHANGED, client_id)]  # for gateways, for replicas
+        news = [News(Subject.TOKEN, digest.hex()), News(Change.CLIENT_CHANGED, client_id)]  # for gateways, for replicas
         trail.record(connection, actor, "token.revoke", token.jti, news, client_id=client_id)
     else:
-        raise_epoch(connection, Holder.CLIENT, client_id)
+        raise_epoch(connection, Subject.CLIENT, client_id)
         forget_revoked_tokens(connection, client_id)
-        trail.record(connection, actor, "client.revoke_tokens", client_id, [News(Kind.CLIENT, client_id)])
+        trail.record(connection, actor, "client.revoke_tokens", client_id, [News(Subject.CLIENT, client_id)])

@@ -9,28 +9,29 @@ import typer
 from sqlalchemy import Connection
 
 from authserver.audit.trail import Trail
-from authserver.clients import blocking as shut_out
-from authserver.clients.store.blocks import Holder, exists
+from authserver.clients import blocking
+from authserver.clients.store.blocks import exists
 from authserver.installation import read_installation
 from cli.authserver.database import ConfigOption, NotThere, opened, operator, settings_of
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
+from mesh.access.revocation import Subject
 from mesh.timestamps import to_ms
 
 _ID_LENGTH = 64
-_EXAMPLES = {Holder.CLIENT: "cli_01k5j2…", Holder.PARTNER: "ptn_01k5j2…", Holder.PLATFORM: "shops"}
+_EXAMPLES = {Subject.CLIENT: "cli_01k5j2…", Subject.PARTNER: "ptn_01k5j2…", Subject.PLATFORM: "shops"}
 _TOKENS = {
-    Holder.CLIENT: "a client's tokens",
-    Holder.PARTNER: "the tokens of a partner's clients",
-    Holder.PLATFORM: "the tokens of a platform and of its partners",
+    Subject.CLIENT: "a client's tokens",
+    Subject.PARTNER: "the tokens of a partner's clients",
+    Subject.PLATFORM: "the tokens of a platform and of its partners",
 }
 
-partners = typer.Typer(no_args_is_help=True, help="Shut partners out, and let them in again.")
+partners = typer.Typer(no_args_is_help=True, help="Block partners, and unblock them.")
 
-_Act = Callable[[Connection, Trail, str, Holder, str], None]
+_Act = Callable[[Connection, Trail, str, Subject, str], None]
 
 
-def add_commands(group: typer.Typer, holder: Holder) -> None:
+def add_commands(group: typer.Typer, holder: Subject) -> None:
     """Add `block`, `unblock` and `revoke-tokens` to a group of commands."""
     noun, tokens = holder.lower(), _TOKENS[holder]
     subject = typer.Argument(metavar=f"{holder}_ID", help=f"The {noun}'s id.", show_default=False)
@@ -62,7 +63,7 @@ def add_commands(group: typer.Typer, holder: Holder) -> None:
         *,
         as_json: JsonOption = False,
     ) -> None:
-        known = _act(shut_out.unblock, holder, subject_id, config, home)
+        known = _act(blocking.unblock, holder, subject_id, config, home)
         _show({"blocked": False, "known": known}, holder, subject_id, "not blocked", as_json=as_json)
 
     @group.command(
@@ -76,22 +77,22 @@ def add_commands(group: typer.Typer, holder: Holder) -> None:
         *,
         as_json: JsonOption = False,
     ) -> None:
-        known = _act(shut_out.revoke, holder, subject_id, config, home)
+        known = _act(blocking.revoke, holder, subject_id, config, home)
         _show({"revoked": True, "known": known}, holder, subject_id, "all tokens revoked", as_json=as_json)
 
 
-def _block(connection: Connection, trail: Trail, actor: str, holder: Holder, subject: str) -> None:
-    shut_out.block(connection, trail, actor, holder, subject, to_ms(time.time()))
+def _block(connection: Connection, trail: Trail, actor: str, holder: Subject, subject: str) -> None:
+    blocking.block(connection, trail, actor, holder, subject, to_ms(time.time()))
 
 
-def _act(act: _Act, holder: Holder, subject: str, config: Path | None, home: Path) -> bool:
-    """Do it, and return whether there is such a one. Only a partner may be shut out before there is."""
+def _act(act: _Act, holder: Subject, subject: str, config: Path | None, home: Path) -> bool:
+    """Do it, and return whether there is such a one. Only a partner may be blocked before there is."""
     settings = settings_of(config, home)
     trail = read_installation(settings).trail
 
     def work(connection: Connection) -> bool:
         known = exists(connection, holder, subject)
-        if not known and holder != Holder.PARTNER:
+        if not known and holder != Subject.PARTNER:
             raise NotThere(f"there is no {holder.lower()} {subject}")
         act(connection, trail, operator(), holder, subject)
         return known
@@ -102,7 +103,7 @@ def _act(act: _Act, holder: Holder, subject: str, config: Path | None, home: Pat
         return database.run_here(work)
 
 
-def _show(facts: dict[str, bool], holder: Holder, subject: str, outcome: str, *, as_json: bool) -> None:
+def _show(facts: dict[str, bool], holder: Subject, subject: str, outcome: str, *, as_json: bool) -> None:
     noun = holder.lower()
     if as_json:
         print_json({f"{noun}_id": subject, **facts})
@@ -112,4 +113,4 @@ def _show(facts: dict[str, bool], holder: Holder, subject: str, outcome: str, *,
         console.print(f"No client of this {noun} is registered yet. Is the id right?")
 
 
-add_commands(partners, Holder.PARTNER)
+add_commands(partners, Subject.PARTNER)

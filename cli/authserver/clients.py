@@ -1,4 +1,4 @@
-"""`sekisho clients`: provisions, shows and shuts out clients beside the auth server's database."""
+"""`sekisho clients`: provisions, shows and blocks clients beside the auth server's database."""
 
 import enum
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from authserver.clients.provision import provision_master, provision_staff, renew_secret
 from authserver.clients.register import Credentials
 from authserver.clients.scopes import format_scope, parse_scope
-from authserver.clients.store.blocks import Holder, is_blocked
+from authserver.clients.store.blocks import is_blocked
 from authserver.clients.store.clients import Client, find_client, list_all_clients
 from authserver.clients.store.platforms import Platform
 from authserver.tables import MAX_CLIENTS
@@ -21,6 +21,7 @@ from cli.authserver.database import ConfigOption, NotThere, opened, settings_of,
 from cli.home import DEFAULT_HOME
 from cli.local.preparation import provisioner, scopes_of, write_credentials
 from cli.output import HomeOption, JsonOption, console, print_json
+from mesh.access.revocation import Subject
 from mesh.access.rules import ClientType
 from mesh.config import ConfigError
 from mesh.storage.database import Database
@@ -31,7 +32,7 @@ CredentialsOption: TypeAlias = Annotated[
 ]
 
 clients = typer.Typer(
-    no_args_is_help=True, help="Provision clients, which no method on the wire can do; show them, and shut them out."
+    no_args_is_help=True, help="Provision clients, which no method on the wire can do; show them, and block them."
 )
 
 
@@ -167,9 +168,9 @@ def show(
         if client is None:
             raise NotThere(f"there is no client {client_id}")
         holders = {
-            Holder.CLIENT: client.client_id,
-            Holder.PARTNER: client.partner_id,
-            Holder.PLATFORM: client.platform_id,
+            Subject.CLIENT: client.client_id,
+            Subject.PARTNER: client.partner_id,
+            Subject.PLATFORM: client.platform_id,
         }
         blocked_by = [holder.lower() for holder, id_ in holders.items() if is_blocked(connection, holder, id_)]
         return {**_facts(client), "blocked_by": blocked_by, "secrets": _secrets(client)}
@@ -245,4 +246,4 @@ def _print_facts(facts: _Facts) -> None:
         console.print(f"{fact:14} {value}".rstrip(), soft_wrap=True, markup=False)
 
 
-add_commands(clients, Holder.CLIENT)
+add_commands(clients, Subject.CLIENT)

@@ -1,4 +1,4 @@
-"""`sekisho platforms`: shows, changes and shuts out platforms, beside the auth server's database."""
+"""`sekisho platforms`: shows, changes and blocks platforms, beside the auth server's database."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ import typer
 from sqlalchemy import Connection
 
 from authserver.clients.scopes import format_scope, parse_scope
-from authserver.clients.store.blocks import Holder, is_blocked
+from authserver.clients.store.blocks import is_blocked
 from authserver.clients.store.clients import count_clients
 from authserver.clients.store.platforms import Platform, list_platforms
 from authserver.clients.update_platform import update_platform
@@ -15,10 +15,11 @@ from cli.authserver.blocking import add_commands
 from cli.authserver.database import ConfigOption, NotThere, opened, operator, settings_of
 from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
+from mesh.access.revocation import Subject
 
 platforms = typer.Typer(
     no_args_is_help=True,
-    help="Show platforms and change what they may have; shut them out with all their partners, and let them in again.",
+    help="Show platforms and change what they may have; block them with all their partners, and unblock them.",
 )
 
 
@@ -36,7 +37,7 @@ def list_(config: ConfigOption = None, home: HomeOption = DEFAULT_HOME, *, as_js
                 "clients": count_clients(connection, platform_id),
                 "max_clients": platform.max_clients,
                 "partner_scope": format_scope(platform.ceiling),
-                "blocked": is_blocked(connection, Holder.PLATFORM, platform_id),
+                "blocked": is_blocked(connection, Subject.PLATFORM, platform_id),
             }
             for platform_id, platform in list_platforms(connection).items()
         ]
@@ -93,4 +94,4 @@ def update(
         console.print(told, soft_wrap=True, markup=False)
 
 
-add_commands(platforms, Holder.PLATFORM)
+add_commands(platforms, Subject.PLATFORM)

@@ -10,13 +10,13 @@ from functools import partial
 import pytest
 
 from authserver.clients.blocking import revoke
-from authserver.clients.store.blocks import Holder
 from authserver.clients.store.platforms import Platform, add_platform
 from authserver.config import AuthServerConfig
 from authserver.installation import read_installation
 from bench.replicas import bearer, calling, seconds_until_refused
 from cli.home import read_credentials
 from cli.local.preparation import MIGRATED, scopes_of
+from mesh.access.revocation import Subject
 from mesh.access.rules import ClientType
 from mesh.channels.channel import open_channel
 from mesh.config import load
@@ -97,7 +97,7 @@ async def revoke_platform(it: Scene, _shop: Shop, token: str) -> None:
     trail = read_installation(load(it.processes.home.config("authserver"), AuthServerConfig)).trail
     await asyncio.to_thread(
         it.processes.beside_auth_server,
-        lambda connection: revoke(connection, trail, "operator:test", Holder.PLATFORM, platform_id),
+        lambda connection: revoke(connection, trail, "operator:test", Subject.PLATFORM, platform_id),
     )
 
 

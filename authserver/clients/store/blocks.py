@@ -1,29 +1,20 @@
-"""Who is shut out, and the epochs of those who are not."""
-
-import enum
+"""Who is blocked, and the epochs that end tokens."""
 
 from sqlalchemy import Connection, delete, insert, select, update
 from sqlalchemy import bindparam as bind
 
 from authserver.revocation.counters import beyond_what_was_lost
 from authserver.tables import blocks, clients, partners, platforms
+from mesh.access.revocation import HOLDERS, Subject
 
 _ID = {"CLIENT": clients.c.client_id, "PARTNER": partners.c.partner_id, "PLATFORM": platforms.c.platform_id}
 
 
-class Holder(enum.StrEnum):
-    """Who has tokens that can be ended together."""
-
-    CLIENT = "CLIENT"
-    PARTNER = "PARTNER"
-    PLATFORM = "PLATFORM"
-
-
 _RAISE = {
     holder: update(_ID[holder].table).where(_ID[holder] == bind("subject")).values(epoch=_ID[holder].table.c.epoch + 1)
-    for holder in Holder
+    for holder in HOLDERS
 }
-_EXISTS = {holder: select(_ID[holder]).where(_ID[holder] == bind("subject")) for holder in Holder}
+_EXISTS = {holder: select(_ID[holder]).where(_ID[holder] == bind("subject")) for holder in HOLDERS}
 _RAISE_ALL = [
     update(table).values(epoch=beyond_what_was_lost(table.c.epoch)) for table in (clients, partners, platforms)
 ]
@@ -33,7 +24,7 @@ _INSERT = insert(blocks)
 _DELETE = delete(blocks).where(*_KEY)
 
 
-def raise_epoch(connection: Connection, holder: Holder, subject: str) -> None:
+def raise_epoch(connection: Connection, holder: Subject, subject: str) -> None:
     """End all tokens of a client, of a partner's clients, or of a platform and its partners, if there is such a one."""
     connection.execute(_RAISE[holder], {"subject": subject})
 
@@ -44,21 +35,21 @@ def raise_all_epochs(connection: Connection, now_ms: int) -> None:
         connection.execute(statement, {"now_us": now_ms * 1000})
 
 
-def exists(connection: Connection, holder: Holder, subject: str) -> bool:
+def exists(connection: Connection, holder: Subject, subject: str) -> bool:
     """Return whether there is such a client, partner or platform."""
     return connection.execute(_EXISTS[holder], {"subject": subject}).one_or_none() is not None
 
 
-def is_blocked(connection: Connection, holder: Holder, subject: str) -> bool:
-    """Return whether a client, partner or platform is itself shut out."""
+def is_blocked(connection: Connection, holder: Subject, subject: str) -> bool:
+    """Return whether a client, partner or platform is itself blocked."""
     return connection.execute(_FIND, {"its_kind": holder, "its_id": subject}).one_or_none() is not None
 
 
-def add_block(connection: Connection, holder: Holder, subject: str, now_ms: int) -> None:
-    """Shut a client, partner or platform out."""
+def add_block(connection: Connection, holder: Subject, subject: str, now_ms: int) -> None:
+    """Block a client, partner or platform."""
     connection.execute(_INSERT, {"kind": holder, "id": subject, "create_time": now_ms})
 
 
-def remove_block(connection: Connection, holder: Holder, subject: str) -> None:
-    """Let a client, partner or platform in again."""
+def remove_block(connection: Connection, holder: Subject, subject: str) -> None:
+    """Unblock a client, partner or platform."""
     connection.execute(_DELETE, {"its_kind": holder, "its_id": subject})

@@ -11,11 +11,11 @@ from authserver.access_tokens import Epochs
 from authserver.clients.authentication_method import BY_SECRET, AuthMethod, ClientAuthentication
 from authserver.clients.keys import parse_keys
 from authserver.clients.scopes import format_scope, parse_scope
-from authserver.clients.store.blocks import Holder
 from authserver.clients.store.registration_access_tokens import delete_registration_access
 from authserver.clients.store.revoked_tokens import forget_revoked_tokens, revoked_tokens_of
 from authserver.clients.store.secrets import Secret, add_secrets, delete_secrets, list_secrets
 from authserver.tables import blocks, clients, partners, platforms, software_statements
+from mesh.access.revocation import Subject
 from mesh.access.rules import ClientType
 from mesh.serving.paging import Page
 
@@ -23,9 +23,9 @@ _AFTER_ALL_IDS = "z"  # in any collation
 
 _BLOCKED = exists().where(
     or_(
-        and_(blocks.c.kind == Holder.CLIENT.value, blocks.c.id == clients.c.client_id),
-        and_(blocks.c.kind == Holder.PARTNER.value, blocks.c.id == clients.c.partner_id),
-        and_(blocks.c.kind == Holder.PLATFORM.value, blocks.c.id == clients.c.platform_id),
+        and_(blocks.c.kind == Subject.CLIENT.value, blocks.c.id == clients.c.client_id),
+        and_(blocks.c.kind == Subject.PARTNER.value, blocks.c.id == clients.c.partner_id),
+        and_(blocks.c.kind == Subject.PLATFORM.value, blocks.c.id == clients.c.platform_id),
     )
 )
 _CLIENTS = (
@@ -96,7 +96,7 @@ class Client:
         create_time: When its id was issued, in milliseconds since the epoch.
         authentication: How it authenticates.
         secrets: Its secrets, the newest first.
-        blocked: Whether it, its partner or its platform is shut out.
+        blocked: Whether it, its partner or its platform is blocked.
         revoked_tokens: The digests of the tokens that were revoked one by one.
 
     """

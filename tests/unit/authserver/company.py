@@ -31,7 +31,7 @@ from authserver.keys.rotation import make_key
 from authserver.keys.schedule import Use
 from authserver.keys.store import list_keys
 from authserver.revocation.feed import Feed
-from authserver.tokens.exchange import AccessTokens, Exchanged, TokenExchange
+from authserver.tokens.exchange import PrivateToken, TokenChecker, TokenExchange
 from authserver.tokens.introspect import introspect_token
 from authserver.tokens.issue import issue_token
 from authserver.tokens.revoke import revoke_token
@@ -69,7 +69,7 @@ class Replica:
         self.uses = SecretUses(PEPPERS)
         self.refusals = Refusals(failures_at_once, refill_seconds=6)
         self.authenticator = self.authenticating(PEPPERS)
-        self.tokens = AccessTokens(self.key_ring, self.clients, self.feed, company.clock)
+        self.tokens = TokenChecker(self.key_ring, self.clients, self.feed, company.clock)
         self.exchanger = self.exchanging(ttl_seconds=300)
 
     def authenticating(
@@ -211,7 +211,7 @@ class Company:
         client = await self.authenticate(credentials.client.client_id, credentials.client_secret)
         return issue_token(self.sealer, client, scope, now=self.now, ttl_seconds=ttl_seconds).access_token
 
-    async def exchange(self, token: str, audience: str = "payments", ttl_seconds: int = 300) -> Exchanged:
+    async def exchange(self, token: str, audience: str = "payments", ttl_seconds: int = 300) -> PrivateToken:
         return await Replica(self).exchanging(ttl_seconds).exchange(token, audience, 0)
 
     async def introspect(self, credentials: Credentials, token: str) -> Any:

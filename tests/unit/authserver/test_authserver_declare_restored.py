@@ -7,10 +7,10 @@ from authserver.access_tokens import Epochs
 from authserver.audit.check import AuditCheck, Finding
 from authserver.audit.heads import ExportedHead, HeadFile, read_heads
 from authserver.clients.blocking import revoke
-from authserver.clients.store.blocks import Holder
 from authserver.declare_restored import Loss, declare_restored, estimate_loss
 from authserver.errors import InvalidToken, ReplicaBehind
-from authserver.revocation.store import FeedEntry, Kind, feed_position
+from authserver.revocation.store import Change, FeedEntry, feed_position
+from mesh.access.revocation import Subject
 from tests.databases import back_up
 from tests.unit.authserver.company import AUDIT_KEY, Company, Replica, approval
 
@@ -24,7 +24,7 @@ def restorable(company: Company, database_url: str) -> Callable[[], Restore]:
 
 
 def revoke_tokens(company: Company, client_id: str) -> None:
-    company.run(lambda connection: revoke(connection, company.trail, "operator:alice", Holder.CLIENT, client_id))
+    company.run(lambda connection: revoke(connection, company.trail, "operator:alice", Subject.CLIENT, client_id))
 
 
 def check(company: Company, *files: Path) -> tuple[AuditCheck, list[Finding]]:
@@ -126,7 +126,7 @@ async def test_replicas_with_older_and_with_newer_memory_hear_of_it(
     shop = company.register()
     token = await company.token(shop)
     newer, older = Replica(company), Replica(company)
-    heard: dict[Replica, list[Kind]] = {newer: [], older: []}
+    heard: dict[Replica, list[Subject | Change]] = {newer: [], older: []}
     for replica, kinds in heard.items():
         replica.feed.listen(lambda entries, kinds=kinds: kinds.extend(_kinds(entries)))  # type: ignore[misc]
     await older.feed.follow()
@@ -144,14 +144,14 @@ async def test_replicas_with_older_and_with_newer_memory_hear_of_it(
     for replica, kinds in heard.items():
         await replica.feed.follow()
         assert replica.feed.is_current()
-        assert kinds[-2:] == [Kind.EVERYTHING, Kind.KEYS_CHANGED]
+        assert kinds[-2:] == [Subject.EVERYTHING, Change.KEYS_CHANGED]
         with pytest.raises(InvalidToken):
             await replica.exchanger.exchange(token, "payments", replica.feed.position)
 
 
-def _kinds(entries: object) -> list[Kind]:
+def _kinds(entries: object) -> list[Subject | Change]:
     assert isinstance(entries, list)
-    return [entry.news.kind for entry in entries if isinstance(entry, FeedEntry)]
+    return [entry.news.what for entry in entries if isinstance(entry, FeedEntry)]
 
 
 def test_it_is_one_act_in_the_audit_log(company: Company) -> None:

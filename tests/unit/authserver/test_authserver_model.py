@@ -24,13 +24,14 @@ from sqlalchemy import Connection
 
 from authserver.clients.blocking import block, revoke, unblock
 from authserver.clients.register import Credentials
-from authserver.clients.store.blocks import Holder, raise_all_epochs
+from authserver.clients.store.blocks import raise_all_epochs
 from authserver.errors import InvalidClient, InvalidToken, UnapprovedSoftwareStatement
 from authserver.keys.rotation import AT_ONCE_SECONDS, KeyChangeRefused, keep_keys, retire_key, rotate_key
 from authserver.keys.schedule import Use, active_key
 from authserver.keys.store import list_keys
-from authserver.revocation.store import Kind, News, feed_position
+from authserver.revocation.store import News, feed_position
 from authserver.tokens.issue import issue_token
+from mesh.access.revocation import HOLDERS, Subject
 from mesh.security.private_tokens import PrivateTokenVerifier
 from mesh.storage.database import Database
 from tests.fuzz.effort import examples
@@ -59,11 +60,11 @@ class Shop:
     def client_id(self) -> str:
         return self.credentials.client.client_id
 
-    def holders(self) -> set[tuple[Holder, str]]:
+    def holders(self) -> set[tuple[Subject, str]]:
         return {
-            (Holder.CLIENT, self.client_id),
-            (Holder.PARTNER, self.partner_id),
-            (Holder.PLATFORM, self.platform_id),
+            (Subject.CLIENT, self.client_id),
+            (Subject.PARTNER, self.partner_id),
+            (Subject.PLATFORM, self.platform_id),
         }
 
 
@@ -87,7 +88,7 @@ class AuthServerMachine(RuleBasedStateMachine):
         self.replicas = [Replica(self.company), Replica(self.company)]
         for replica in self.replicas:
             self.ask(replica.feed.follow())  # as a server does before it answers
-        self.blocked: set[tuple[Holder, str]] = set()
+        self.blocked: set[tuple[Subject, str]] = set()
         self.all_shops: list[Shop] = []
         self.all_tokens: list[Token] = []
         self.retired_keys: set[int] = set()
@@ -99,7 +100,7 @@ class AuthServerMachine(RuleBasedStateMachine):
     def ask(self, question: Coroutine[Any, Any, T]) -> T:
         return self.loop.run_until_complete(question)
 
-    def end(self, holder: Holder, subject: str) -> None:
+    def end(self, holder: Subject, subject: str) -> None:
         for token in self.all_tokens:
             if (holder, subject) in token.shop.holders():
                 token.dead = True
@@ -131,7 +132,7 @@ class AuthServerMachine(RuleBasedStateMachine):
     def register(self, platform_id: str, partner: int) -> None:
         partner_id = f"ptn_{platform_id}_{partner}"
         statement = approval(f"app_{len(self.all_shops)}", partner_id=partner_id, platform_id=platform_id)
-        if (Holder.PARTNER, partner_id) in self.blocked:
+        if (Subject.PARTNER, partner_id) in self.blocked:
             with pytest.raises(UnapprovedSoftwareStatement):
                 self.company.register(platform_id, statement=statement)
             return
@@ -169,7 +170,7 @@ class AuthServerMachine(RuleBasedStateMachine):
         old = (newest, 0.0 if overlap is None else min(newest_until, now + overlap))
         shop.secrets = [*gone, old, (rotated.client_secret, float("inf"))]
         if overlap is None:
-            self.end(Holder.CLIENT, shop.client_id)
+            self.end(Subject.CLIENT, shop.client_id)
 
     @rule(number=SHOPS, scope=st.sampled_from(["payments.read", "payments.read payments.write"]))
     def update(self, number: int, scope: str) -> None:
@@ -180,7 +181,7 @@ class AuthServerMachine(RuleBasedStateMachine):
         assert before is not None
         after = self.company.update(shop.client_id, shop.platform_id, scope=scope)
         if not before.scopes <= after.scopes:
-            self.end(Holder.CLIENT, shop.client_id)
+            self.end(Subject.CLIENT, shop.client_id)
 
     @rule(number=SHOPS)
     def delete(self, number: int) -> None:
@@ -198,8 +199,8 @@ class AuthServerMachine(RuleBasedStateMachine):
         self.company.revoke(token.shop.client_id, token.sealed, self.replicas[replica].key_ring.sealer)
         token.dead = True
 
-    @rule(number=SHOPS, holder=st.sampled_from(Holder), act=st.sampled_from(["revoke", "block", "unblock"]))
-    def shut_out(self, number: int, holder: Holder, act: str) -> None:
+    @rule(number=SHOPS, holder=st.sampled_from(HOLDERS), act=st.sampled_from(["revoke", "block", "unblock"]))
+    def block_or_revoke(self, number: int, holder: Subject, act: str) -> None:
         shop = self.shop(number)
         subject = next(subject for each, subject in shop.holders() if each == holder)
         trail, now_ms = self.company.trail, self.company.now_ms
@@ -218,7 +219,7 @@ class AuthServerMachine(RuleBasedStateMachine):
     def restore(self) -> None:
         def restored(connection: Connection) -> None:
             raise_all_epochs(connection, self.company.now_ms)
-            self.company.trail.record(connection, "operator:test", "restore", "", [News(Kind.EVERYTHING, "")])
+            self.company.trail.record(connection, "operator:test", "restore", "", [News(Subject.EVERYTHING, "")])
 
         self.company.run(restored)
         for token in self.all_tokens:

@@ -1,4 +1,4 @@
-"""How Payments shuts partners out."""
+"""How Payments blocks partners."""
 
 import pytest
 

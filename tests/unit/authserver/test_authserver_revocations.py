@@ -14,9 +14,10 @@ from authserver.clients.register import Credentials
 from authserver.config import AuthServerConfig
 from authserver.errors import ReplicaBehind
 from authserver.revocation.feed import Feed
-from authserver.revocation.store import Kind, News, feed_position, forget_before, publish
+from authserver.revocation.store import Change, News, feed_position, forget_before, publish
 from authserver.server import running
 from authserver.servicers.revocations import RevocationServiceServicer
+from mesh.access.revocation import Subject
 from mesh.storage.database import Database
 from sekisho.auth.v1 import client_registration_service_pb2, partner_access_service_pb2, token_service_pb2
 from sekisho.auth.v1 import revocation_service_pb2 as pb
@@ -59,7 +60,7 @@ def tell(database: Database, *news: News, now_ms: int = 1) -> int:
 async def test_a_watch_says_at_once_how_far_it_has_come_and_then_that_it_is_alive(
     gateway: Caller, database: Database
 ) -> None:
-    head = tell(database, News(Kind.CLIENT, "before"))
+    head = tell(database, News(Subject.CLIENT, "before"))
     async with watching(gateway) as call:
         assert [await call.read() for _ in range(3)] == [pb.WatchRevocationsResponse(position=head)] * 3
 
@@ -88,9 +89,9 @@ async def test_what_another_replica_revokes_is_told_in_order_and_changes_are_not
 ) -> None:
     async with watching(gateway) as call:
         start = (await call.read()).position
-        tell(database, News(Kind.CLIENT_CHANGED, "cli_1"), News(Kind.PLATFORM, "shops"))
-        tell(database, News(Kind.KEYS_CHANGED, ""), News(Kind.CLIENT, "cli_2"))
-        end = tell(database, News(Kind.EVERYTHING, ""))
+        tell(database, News(Change.CLIENT_CHANGED, "cli_1"), News(Subject.PLATFORM, "shops"))
+        tell(database, News(Change.KEYS_CHANGED, ""), News(Subject.CLIENT, "cli_2"))
+        end = tell(database, News(Subject.EVERYTHING, ""))
         assert await read_revocations(call, 3) == [
             pb.Revocation(position=start + 2, platform_id="shops"),
             pb.Revocation(position=start + 4, client_id="cli_2"),
@@ -101,16 +102,16 @@ async def test_what_another_replica_revokes_is_told_in_order_and_changes_are_not
 async def test_a_change_moves_the_position_though_nothing_is_revoked(gateway: Caller, database: Database) -> None:
     async with watching(gateway) as call:
         await call.read()
-        changed = tell(database, News(Kind.CLIENT_CHANGED, "cli_1"))
+        changed = tell(database, News(Change.CLIENT_CHANGED, "cli_1"))
         while (message := await call.read()).position < changed:
             assert not message.revocations
         assert message == pb.WatchRevocationsResponse(position=changed)
 
 
 async def test_who_resumes_is_told_what_came_meanwhile_however_much(gateway: Caller, database: Database) -> None:
-    start = tell(database, News(Kind.CLIENT, "before"))
+    start = tell(database, News(Subject.CLIENT, "before"))
     clients = [f"cli_{number}" for number in range(1200)]
-    end = tell(database, *(News(Kind.CLIENT, client_id) for client_id in clients))
+    end = tell(database, *(News(Subject.CLIENT, client_id) for client_id in clients))
     async with watching(gateway, start) as call:
         revoked = await read_revocations(call, len(clients))
         assert [each.client_id for each in revoked] == clients
@@ -124,8 +125,8 @@ async def test_who_resumes_where_nothing_is_known_is_told_that_everything_is_rev
 ) -> None:
     """Before what is kept, or beyond what there is: so it is when a backup was restored."""
 
-    tell(database, News(Kind.CLIENT, "old"), now_ms=1)
-    head = tell(database, News(Kind.CLIENT, "new"), now_ms=2)
+    tell(database, News(Subject.CLIENT, "old"), now_ms=1)
+    head = tell(database, News(Subject.CLIENT, "new"), now_ms=2)
     database.run_here(lambda connection: forget_before(connection, 2))
     async with watching(gateway, position) as call:
         everything = pb.Revocation(position=head, everything=True)
@@ -242,11 +243,11 @@ async def test_a_watch_that_is_ahead_of_its_server_neither_spins_nor_repeats(
     monkeypatch.setattr("authserver.servicers.revocations._HEARTBEAT_SECONDS", 60)
 
     gateway = Gateway(database)
-    later = [News(Kind.CLIENT, "b")]  # written as the server hears of the first
+    later = [News(Subject.CLIENT, "b")]  # written as the server hears of the first
     gateway.feed.listen(lambda _: later and tell(database, later.pop()))
     async with gateway.watching():
         start = (await gateway.arrived.get()).position
-        tell(database, News(Kind.CLIENT, "a"))
+        tell(database, News(Subject.CLIENT, "a"))
         await gateway.feed.follow()
         both = await gateway.arrived.get()
         assert [each.client_id for each in both.revocations] == ["a", "b"]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gateway.exchange import TIMEOUT_SECONDS, TokenExchange
+from gateway.exchange import TIMEOUT_SECONDS, ExchangeClient
 from gateway.exchange_cache import ExchangeCache
 from mesh.channels.channel import open_channel
 from tests.unit.gateway.fake_services import FakeAuthServer, issue_certificates, started
@@ -36,8 +36,8 @@ class World:
 
     """
 
-    exchange: TokenExchange
-    hasty: TokenExchange
+    exchange: ExchangeClient
+    hasty: ExchangeClient
     cache: ExchangeCache
     auth: FakeAuthServer
     clock: Clock
@@ -56,7 +56,7 @@ async def world_of(certificates: Path, **settings: Any) -> AsyncIterator[World]:
         cache = ExchangeCache(**{"capacity": 100, "grace_seconds": 1_000.0, "clock": clock, **settings})
         cache.hear(auth.position, [])
         exchange, hasty = (
-            TokenExchange(channel, cache, clock, seconds) for seconds in (TIMEOUT_SECONDS, HASTY_SECONDS)
+            ExchangeClient(channel, cache, clock, seconds) for seconds in (TIMEOUT_SECONDS, HASTY_SECONDS)
         )
         yield World(exchange, hasty, cache, auth, clock)
 

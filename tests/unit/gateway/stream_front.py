@@ -13,7 +13,7 @@ import msgspec
 
 from gateway.backend_channel import BackendChannel
 from gateway.checkpoint import Checkpoint
-from gateway.exchange import TokenExchange
+from gateway.exchange import ExchangeClient
 from gateway.exchange_cache import ExchangeCache
 from gateway.interceptor import CheckpointInterceptor
 from gateway.limits import Limits, Room
@@ -163,7 +163,7 @@ async def stream_front(
         routes = {method.path: Route(method, "payments") for method in (UNARY, DOWN, UP, BOTH, OPEN)}
         cache = ExchangeCache(capacity=100, grace_seconds=30.0, clock=time.monotonic)
         cache.hear(auth.position, [])
-        exchange = TokenExchange(to_auth, cache, time.monotonic)
+        exchange = ExchangeClient(to_auth, cache, time.monotonic)
         limits_config = limits_config or LimitsConfig()
         limits = Limits(limits_config, routes, time.monotonic)
         room = Room(config.max_concurrent_calls, limits_config.max_address_calls)

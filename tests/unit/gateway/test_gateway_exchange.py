@@ -7,8 +7,9 @@ from structlog.testing import capture_logs
 
 from authserver.errors import InvalidTarget
 from gateway.errors import AudienceUnknown, AuthServerUnavailable, InvalidToken
-from gateway.exchange import TokenExchange
-from gateway.exchange_cache import ExchangeCache, Exchanged, Revocation, Subject
+from gateway.exchange import ExchangeClient
+from gateway.exchange_cache import ExchangeCache, Exchanged
+from mesh.access.revocation import Revocation, Subject
 from mesh.access.rules import Caller, ClientType
 from mesh.channels.channel import open_channel
 from mesh.errors import ServiceError
@@ -91,7 +92,7 @@ async def test_an_exchange_says_how_far_the_gateway_has_heard(world: World) -> N
 async def test_a_gateway_that_has_heard_nothing_says_so_and_keeps_nothing(world: World) -> None:
     unheard = ExchangeCache(capacity=100, grace_seconds=1_000.0, clock=world.clock)
     async with open_channel(world.auth.channel_config("authserver")) as channel:
-        exchange = TokenExchange(channel, unheard, world.clock)
+        exchange = ExchangeClient(channel, unheard, world.clock)
         for _ in range(3):
             await exchange.exchange("sat_a", AUDIENCE)
     assert [request.revocation_position for request in world.auth.requests] == [0, 0, 0]
@@ -287,7 +288,7 @@ async def test_no_usable_access_token_lies_in_memory(world: World) -> None:
 
 
 async def test_a_refusal_says_nothing_of_token_or_auth_server(world: World) -> None:
-    async def refusal(exchange: TokenExchange) -> str:
+    async def refusal(exchange: ExchangeClient) -> str:
         with pytest.raises(ServiceError) as refused:
             await exchange.exchange("sat_geheim", AUDIENCE)
         return str(refused.value)

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class PartnerAccessServiceStub:
-    """Shuts partners out, and lets them in again. Internal: only Payments, which knows why, may call it.
+    """Blocks partners, and unblocks them. Internal: only Payments, which knows why, may call it.
     """
 
     def __init__(self, channel):
@@ -48,7 +48,7 @@ class PartnerAccessServiceStub:
 
 
 class PartnerAccessServiceServicer:
-    """Shuts partners out, and lets them in again. Internal: only Payments, which knows why, may call it.
+    """Blocks partners, and unblocks them. Internal: only Payments, which knows why, may call it.
     """
 
     def BlockPartner(self, request, context):
@@ -88,7 +88,7 @@ def add_PartnerAccessServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class PartnerAccessService:
-    """Shuts partners out, and lets them in again. Internal: only Payments, which knows why, may call it.
+    """Blocks partners, and unblocks them. Internal: only Payments, which knows why, may call it.
     """
 
     @staticmethod

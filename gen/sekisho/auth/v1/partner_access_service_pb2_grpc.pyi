@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class PartnerAccessServiceStub:
-    """Shuts partners out, and lets them in again. Internal: only Payments, which knows why, may call it."""
+    """Blocks partners, and unblocks them. Internal: only Payments, which knows why, may call it."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -42,7 +42,7 @@ class PartnerAccessServiceStub:
 
 @_typing.type_check_only
 class PartnerAccessServiceAsyncStub(PartnerAccessServiceStub):
-    """Shuts partners out, and lets them in again. Internal: only Payments, which knows why, may call it."""
+    """Blocks partners, and unblocks them. Internal: only Payments, which knows why, may call it."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     BlockPartner: _aio.UnaryUnaryMultiCallable[_partner_access_service_pb2.BlockPartnerRequest, _partner_access_service_pb2.BlockPartnerResponse]  # type: ignore[assignment]
@@ -53,7 +53,7 @@ class PartnerAccessServiceAsyncStub(PartnerAccessServiceStub):
     """Lets a partner in again. Tokens from before stay dead."""
 
 class PartnerAccessServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Shuts partners out, and lets them in again. Internal: only Payments, which knows why, may call it."""
+    """Blocks partners, and unblocks them. Internal: only Payments, which knows why, may call it."""
 
     @_abc_1.abstractmethod
     def BlockPartner(

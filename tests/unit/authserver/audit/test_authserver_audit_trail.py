@@ -6,8 +6,8 @@ from sqlalchemy import Connection
 from authserver.audit.chain import AuditLine
 from authserver.audit.store import read_all
 from authserver.clients.blocking import block, revoke, unblock
-from authserver.clients.store.blocks import Holder
 from authserver.declare_restored import Loss, declare_restored
+from mesh.access.revocation import Subject
 from tests.unit.authserver.company import Company, approval
 
 OPERATOR = "operator:alice"
@@ -18,22 +18,22 @@ async def test_every_act_leaves_one_line_that_says_who_did_what_to_whom(company:
     client_id, token = shop.client.client_id, await company.token(shop)
     master = f"client:{company.masters['shops'].client.client_id}"
 
-    def shutting(act: Callable[[Connection, Holder, str], None], holder: Holder, subject: str) -> Callable[[], object]:
+    def acting(act: Callable[[Connection, Subject, str], None], holder: Subject, subject: str) -> Callable[[], object]:
         return lambda: company.run(lambda connection: act(connection, holder, subject))
 
-    def blocking(connection: Connection, holder: Holder, subject: str) -> None:
+    def blocking(connection: Connection, holder: Subject, subject: str) -> None:
         block(connection, company.trail, OPERATOR, holder, subject, company.now_ms)
 
-    def unblocking(connection: Connection, holder: Holder, subject: str) -> None:
+    def unblocking(connection: Connection, holder: Subject, subject: str) -> None:
         unblock(connection, company.trail, OPERATOR, holder, subject)
 
-    def revoking(connection: Connection, holder: Holder, subject: str) -> None:
+    def revoking(connection: Connection, holder: Subject, subject: str) -> None:
         revoke(connection, company.trail, OPERATOR, holder, subject)
 
     def restored(connection: Connection) -> None:
         declare_restored(connection, company.trail, OPERATOR, Loss(1, 1, 1, 1), company.now_ms)
 
-    subjects = {Holder.CLIENT: client_id, Holder.PARTNER: "ptr_1", Holder.PLATFORM: "shops"}
+    subjects = {Subject.CLIENT: client_id, Subject.PARTNER: "ptr_1", Subject.PLATFORM: "shops"}
     acts: list[tuple[Callable[[], object], tuple[str, str, str | None]]] = [
         (lambda: company.add_platform("third"), ("operator:test", "client.provision", None)),
         (lambda: company.register(statement=approval("app_1")), (master, "client.register", None)),
@@ -43,7 +43,7 @@ async def test_every_act_leaves_one_line_that_says_who_did_what_to_whom(company:
             (master, "client.update", client_id),
         ),
         *(
-            (shutting(act, holder, subject), (OPERATOR, f"{holder.lower()}.{name}", subject))
+            (acting(act, holder, subject), (OPERATOR, f"{holder.lower()}.{name}", subject))
             for holder, subject in subjects.items()
             for name, act in (("block", blocking), ("unblock", unblocking), ("revoke_tokens", revoking))
         ),

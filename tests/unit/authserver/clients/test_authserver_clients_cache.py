@@ -8,8 +8,8 @@ from sqlalchemy import Connection
 
 from authserver.clients.blocking import block, revoke, unblock
 from authserver.clients.cache import ClientCache, Found
-from authserver.clients.store.blocks import Holder
-from authserver.revocation.store import Kind, News, publish
+from authserver.revocation.store import Change, News, publish
+from mesh.access.revocation import HOLDERS, Subject
 from mesh.storage.database import Database, DatabaseUnavailable
 from tests.databases import statements
 from tests.unit.authserver.company import Company, Replica, approval
@@ -101,21 +101,21 @@ EVERYONE = {"tea", "more tea", "coffee", "elsewhere"}
 @pytest.mark.parametrize(
     ("kind", "subject", "forgotten"),
     [
-        (Kind.CLIENT, lambda clients: clients.ids["tea"], {"tea"}),
-        (Kind.CLIENT_CHANGED, lambda clients: clients.ids["tea"], {"tea"}),
-        (Kind.CLIENT, lambda _: "cli_unknown", set()),
-        (Kind.PARTNER, lambda _: "ptr_1", {"tea", "more tea"}),
-        (Kind.PARTNER_CHANGED, lambda _: "ptr_1", {"tea", "more tea"}),
-        (Kind.PARTNER, lambda _: "ptr_9", set()),
-        (Kind.PLATFORM, lambda _: "shops", {"tea", "more tea", "coffee"}),
-        (Kind.PLATFORM_CHANGED, lambda _: "stalls", {"elsewhere"}),
-        (Kind.EVERYTHING, lambda _: "", EVERYONE),
-        (Kind.TOKEN, lambda _: "00" * 32, set()),
-        (Kind.KEYS_CHANGED, lambda _: "", set()),
+        (Subject.CLIENT, lambda clients: clients.ids["tea"], {"tea"}),
+        (Change.CLIENT_CHANGED, lambda clients: clients.ids["tea"], {"tea"}),
+        (Subject.CLIENT, lambda _: "cli_unknown", set()),
+        (Subject.PARTNER, lambda _: "ptr_1", {"tea", "more tea"}),
+        (Change.PARTNER_CHANGED, lambda _: "ptr_1", {"tea", "more tea"}),
+        (Subject.PARTNER, lambda _: "ptr_9", set()),
+        (Subject.PLATFORM, lambda _: "shops", {"tea", "more tea", "coffee"}),
+        (Change.PLATFORM_CHANGED, lambda _: "stalls", {"elsewhere"}),
+        (Subject.EVERYTHING, lambda _: "", EVERYONE),
+        (Subject.TOKEN, lambda _: "00" * 32, set()),
+        (Change.KEYS_CHANGED, lambda _: "", set()),
     ],
 )
 async def test_news_makes_those_forgotten_whom_it_is_about(
-    clients: Clients, kind: Kind, subject: Callable[[Clients], str], forgotten: set[str]
+    clients: Clients, kind: Subject | Change, subject: Callable[[Clients], str], forgotten: set[str]
 ) -> None:
     await clients.know_all()
     clients.company.run(lambda connection: publish(connection, [News(kind, subject(clients))], 1))
@@ -123,10 +123,10 @@ async def test_news_makes_those_forgotten_whom_it_is_about(
     assert EVERYONE - await clients.known() == forgotten
 
 
-@pytest.mark.parametrize("holder", list(Holder))
-async def test_who_was_shut_out_and_let_in_is_known_as_it_is(clients: Clients, holder: Holder) -> None:
+@pytest.mark.parametrize("holder", list(HOLDERS))
+async def test_who_was_blocked_and_unblocked_is_known_as_it_is(clients: Clients, holder: Subject) -> None:
     company = clients.company
-    subject = {Holder.CLIENT: clients.ids["tea"], Holder.PARTNER: "ptr_1", Holder.PLATFORM: "shops"}[holder]
+    subject = {Subject.CLIENT: clients.ids["tea"], Subject.PARTNER: "ptr_1", Subject.PLATFORM: "shops"}[holder]
     args = (company.trail, "operator:test", holder, subject)
 
     async def known() -> tuple[bool, int]:

@@ -5,7 +5,8 @@ from authserver.clients.owned import find_owned_client
 from authserver.clients.register import Credentials
 from authserver.clients.store.clients import Client, list_all_clients, list_clients
 from authserver.errors import ClientNotFound, InvalidClient, InvalidScope, InvalidToken
-from authserver.revocation.store import Kind, News, feed_position, read_after
+from authserver.revocation.store import Change, News, feed_position, read_after
+from mesh.access.revocation import Subject
 from mesh.access.rules import Caller
 from mesh.serving.paging import Page, parse_page
 from tests.databases import rows
@@ -68,7 +69,7 @@ async def test_a_client_gets_another_name_and_its_tokens_go_on(company: Company,
     assert updated.client_name == "Coffee shop"
     assert await company.authenticate(client_id, shop.client_secret) == updated
     await company.exchange(token)
-    assert news_after(company, before) == [News(Kind.CLIENT_CHANGED, client_id)]
+    assert news_after(company, before) == [News(Change.CLIENT_CHANGED, client_id)]
 
 
 async def test_a_wider_scope_ends_no_token_and_counts_for_new_ones(company: Company, shop: Credentials) -> None:
@@ -101,7 +102,7 @@ async def test_a_scope_that_takes_something_away_ends_the_clients_tokens(company
     with pytest.raises(InvalidToken):
         await company.exchange(token)
     assert (await company.exchange(await company.token(shop))).caller.scopes == {scope}
-    assert news_after(company, before) == [News(Kind.CLIENT, client_id)]
+    assert news_after(company, before) == [News(Subject.CLIENT, client_id)]
 
 
 def test_an_update_that_changes_nothing_leaves_nothing_behind(
@@ -118,7 +119,7 @@ async def test_a_deleted_client_is_gone_with_its_secrets_and_tokens(company: Com
     company.revoke(client_id, revoked)
     before = company.database.read_here(feed_position)
     company.delete(client_id)
-    assert news_after(company, before) == [News(Kind.CLIENT, client_id)]
+    assert news_after(company, before) == [News(Subject.CLIENT, client_id)]
     for credentials in (shop, rotated):
         with pytest.raises(InvalidClient):
             await company.token(credentials)

@@ -1,7 +1,6 @@
 import pytest
 
 from authserver.clients.blocking import block, unblock
-from authserver.clients.store.blocks import Holder
 from authserver.clients.store.clients import count_clients
 from authserver.clients.update_platform import update_platform
 from authserver.errors import (
@@ -10,6 +9,7 @@ from authserver.errors import (
     SoftwareStatementUsed,
     UnapprovedSoftwareStatement,
 )
+from mesh.access.revocation import Subject
 from mesh.access.rules import ClientType
 from mesh.errors import Code
 from tests.databases import contents, rows
@@ -132,7 +132,7 @@ def test_the_last_client_of_a_quota_is_registered_once_by_two_at_once(company: C
 
 
 def test_a_blocked_partner_is_not_registered_until_it_is_unblocked(company: Company, database_url: str) -> None:
-    args = (company.trail, "workload:payments", Holder.PARTNER, "ptr_1")
+    args = (company.trail, "workload:payments", Subject.PARTNER, "ptr_1")
     company.run(lambda connection: block(connection, *args, company.now_ms))
     before = rows(database_url)
     with pytest.raises(UnapprovedSoftwareStatement, match="blocked"):

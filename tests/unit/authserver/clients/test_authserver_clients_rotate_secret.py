@@ -8,7 +8,7 @@ from authserver.clients.register import Credentials
 from authserver.clients.rotate_secret import rotate_client_secret
 from authserver.clients.store.clients import find_client
 from authserver.errors import ClientNotFound, InvalidClient, InvalidToken
-from authserver.revocation.store import Kind, News, feed_position, read_after
+from authserver.revocation.store import Change, News, feed_position, read_after
 from mesh.errors import InvalidRequest
 from tests.databases import rows
 from tests.unit.authserver.company import NOW, PEPPERS, Company, Replica, approval, caller_of
@@ -67,7 +67,7 @@ async def test_with_an_overlap_both_secrets_work_until_its_end_and_no_token_ends
     before = company.database.read_here(feed_position)
     rotated = company.rotate(client_id, old_expire_time=company.now_ms + 60_000)
     stretch = company.database.read_here(lambda connection: read_after(connection, before))
-    assert [entry.news for entry in stretch.entries] == [News(Kind.CLIENT_CHANGED, client_id)]
+    assert [entry.news for entry in stretch.entries] == [News(Change.CLIENT_CHANGED, client_id)]
     await company.exchange(token)
     for later, old_works in ((0, True), (59.999, True), (60, False), (60.001, False), (DAY, False)):
         company.now = NOW + later

@@ -22,7 +22,8 @@ from authserver.keys.rotation import (
 )
 from authserver.keys.schedule import KeyState, KeyTimes, Pace, Use, active_key, state_of
 from authserver.keys.store import StoredKey, list_keys
-from authserver.revocation.store import Kind, read_after
+from authserver.revocation.store import Change, read_after
+from mesh.access.revocation import Subject
 from mesh.security.sealing import SealBroken
 from mesh.storage.database import Database
 from tests.databases import rows
@@ -82,9 +83,9 @@ class Keys:
         lines = self.database.read_here(read_page)
         return [(each.line.actor, each.line.action, each.line.subject) for each in lines]
 
-    def news(self) -> list[Kind]:
+    def news(self) -> list[Subject | Change]:
         entries = self.database.read_here(lambda connection: read_after(connection, 1).entries)
-        return [entry.news.kind for entry in entries]
+        return [entry.news.what for entry in entries]
 
 
 @pytest.fixture
@@ -295,13 +296,13 @@ def test_every_change_is_told_to_the_replicas_and_to_the_audit_log(keys: Keys) -
         f"sealing key {old}",
         f"sealing key {old}",
     ]
-    assert keys.news() == [Kind.KEYS_CHANGED] * 4 + [Kind.EVERYTHING, Kind.KEYS_CHANGED]
+    assert keys.news() == [Change.KEYS_CHANGED] * 4 + [Subject.EVERYTHING, Change.KEYS_CHANGED]
 
 
 def test_gateways_keep_what_they_have_when_a_key_that_was_never_used_is_retired(keys: Keys) -> None:
     keys.prepare()
     keys.retire(keys.rotate())
-    assert Kind.EVERYTHING not in keys.news()
+    assert Subject.EVERYTHING not in keys.news()
 
 
 def test_a_refused_change_leaves_nothing(keys: Keys, database_url: str) -> None:

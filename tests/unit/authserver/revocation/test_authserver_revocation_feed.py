@@ -10,7 +10,8 @@ from sqlalchemy import Connection, text
 
 from authserver.errors import ReplicaBehind
 from authserver.revocation.feed import Feed
-from authserver.revocation.store import FeedEntry, Kind, News, feed_position, forget_before, publish, read_after
+from authserver.revocation.store import Change, FeedEntry, News, feed_position, forget_before, publish, read_after
+from mesh.access.revocation import Subject
 from mesh.errors import Code
 from mesh.storage.database import Database, DatabaseUnavailable
 from tests.databases import statements
@@ -20,11 +21,11 @@ PATIENCE_SECONDS = 60.0
 NOW_MS = 1_800_000_000_000
 
 
-def news(subject: str, kind: Kind = Kind.CLIENT) -> News:
+def news(subject: str, kind: Subject | Change = Subject.CLIENT) -> News:
     return News(kind, subject)
 
 
-def tell(database: Database, *subjects: str, kind: Kind = Kind.CLIENT, now_ms: int = 1) -> None:
+def tell(database: Database, *subjects: str, kind: Subject | Change = Subject.CLIENT, now_ms: int = 1) -> None:
     database.run_here(lambda connection: publish(connection, [news(subject, kind) for subject in subjects], now_ms))
 
 
@@ -38,7 +39,7 @@ class Follower:
 
     @property
     def subjects(self) -> list[str]:
-        return [entry.news.subject for entry in self.heard]
+        return [entry.news.name for entry in self.heard]
 
 
 async def test_a_listener_hears_what_comes_after_the_start_in_order_and_once(database: Database) -> None:
@@ -224,9 +225,9 @@ async def test_after_everything_ends_positions_lie_beyond_what_anyone_can_have_s
 
     await follower.feed.follow()
     before = follower.feed.position
-    tell(database, "", kind=Kind.EVERYTHING, now_ms=NOW_MS)
+    tell(database, "", kind=Subject.EVERYTHING, now_ms=NOW_MS)
     await follower.feed.follow()
-    assert [entry.news.kind for entry in follower.heard] == [Kind.EVERYTHING]
+    assert [entry.news.what for entry in follower.heard] == [Subject.EVERYTHING]
     assert follower.feed.position >= before + 2**32
     tell(database, "a")
     await follower.feed.follow()
@@ -257,10 +258,10 @@ async def test_who_knows_more_than_the_database_is_not_current_until_everything_
     assert not follower.feed.is_current()
     assert follower.feed.position == known
     assert follower.subjects == ["a", "b", "c"]
-    tell(database, "", kind=Kind.EVERYTHING, now_ms=NOW_MS)
+    tell(database, "", kind=Subject.EVERYTHING, now_ms=NOW_MS)
     await follower.feed.follow()
     assert follower.feed.is_current()
-    assert follower.heard[-1].news.kind == Kind.EVERYTHING
+    assert follower.heard[-1].news.what == Subject.EVERYTHING
     assert follower.feed.position == database.read_here(feed_position)
 
 
@@ -277,7 +278,7 @@ async def test_who_was_away_for_longer_than_the_feed_is_kept_takes_all_it_knows_
         await follower.feed.follow()
         assert follower.feed.position == database.read_here(feed_position)
     assert present.subjects == ["old", "new"]
-    assert [entry.news.kind for entry in away.heard] == [Kind.EVERYTHING]
+    assert [entry.news.what for entry in away.heard] == [Subject.EVERYTHING]
 
 
 def test_two_who_forget_at_once_never_take_back_what_one_has_forgotten(database: Database) -> None:
@@ -290,7 +291,7 @@ def test_two_who_forget_at_once_never_take_back_what_one_has_forgotten(database:
         lambda connection: forget_before(connection, 2000),  # its clock is a little behind
     )
     stretch = database.read_here(lambda connection: read_after(connection, old))
-    assert [entry.news.kind for entry in stretch.entries] == [Kind.EVERYTHING]
+    assert [entry.news.what for entry in stretch.entries] == [Subject.EVERYTHING]
 
 
 async def test_the_feed_is_followed_across_failures(database: Database, monkeypatch: pytest.MonkeyPatch) -> None:

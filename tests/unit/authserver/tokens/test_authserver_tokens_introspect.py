@@ -2,7 +2,7 @@ import pytest
 
 from authserver.clients.blocking import block
 from authserver.clients.register import Credentials
-from authserver.clients.store.blocks import Holder
+from mesh.access.revocation import Subject
 from mesh.access.rules import ClientType
 from tests.databases import rows
 from tests.unit.authserver.company import NOW, Company, approval
@@ -49,7 +49,7 @@ async def test_what_does_not_hold_is_nothing_to_anyone(company: Company, shop: C
     elif how == "rotated":
         company.rotate(client_id)
     elif how == "blocked":
-        company.run(lambda connection: block(connection, company.trail, "operator:test", Holder.CLIENT, client_id, 1))
+        company.run(lambda connection: block(connection, company.trail, "operator:test", Subject.CLIENT, client_id, 1))
     elif how == "deleted":
         company.delete(client_id)
     else:

@@ -4,9 +4,10 @@ from authserver.access_tokens import TokenSealer
 from authserver.clients.register import Credentials
 from authserver.clients.store.revoked_tokens import forget_expired_tokens
 from authserver.errors import InvalidToken
-from authserver.revocation.store import FeedEntry, Kind, News, feed_position, read_after
+from authserver.revocation.store import Change, FeedEntry, News, feed_position, read_after
 from authserver.tokens.issue import issue_token
 from authserver.tokens.revoke import token_digest
+from mesh.access.revocation import Subject
 from tests.databases import contents, rows
 from tests.unit.authserver.company import NOW, Company, approval
 
@@ -42,8 +43,8 @@ async def test_gateways_hear_of_the_token_and_replicas_of_its_client(company: Co
     token, before = await company.token(shop), position(company)
     company.revoke(shop.client.client_id, token)
     assert [entry.news for entry in entries(company, before)] == [
-        News(Kind.TOKEN, token_digest(token).hex()),
-        News(Kind.CLIENT_CHANGED, shop.client.client_id),
+        News(Subject.TOKEN, token_digest(token).hex()),
+        News(Change.CLIENT_CHANGED, shop.client.client_id),
     ]
 
 
@@ -101,7 +102,7 @@ async def test_of_a_client_that_revokes_more_than_100_all_tokens_end(company: Co
     assert len((await company.authenticate(client_id, shop.client_secret)).revoked_tokens) == 100
     before = position(company)
     company.revoke(client_id, tokens[100])
-    assert [entry.news for entry in entries(company, before)] == [News(Kind.CLIENT, client_id)]
+    assert [entry.news for entry in entries(company, before)] == [News(Subject.CLIENT, client_id)]
     for token in (*tokens, other):
         await refused(company, token)
     client = await company.authenticate(client_id, shop.client_secret)

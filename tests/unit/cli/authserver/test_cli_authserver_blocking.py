@@ -15,7 +15,7 @@ from sqlalchemy import text
 from authserver.access_tokens import NEW
 from authserver.clients.register import mint
 from authserver.clients.secrets import Peppers
-from authserver.clients.store.blocks import Holder, is_blocked
+from authserver.clients.store.blocks import is_blocked
 from authserver.clients.store.clients import Client, add_clients, find_client
 from authserver.clients.store.platforms import add_partner
 from authserver.clients.store.secrets import record_uses
@@ -23,6 +23,7 @@ from cli.home import Home, read_credentials
 from cli.local.configurations import Ports
 from cli.local.preparation import prepare
 from cli.main import main
+from mesh.access.revocation import Subject
 from mesh.access.rules import ClientType
 from mesh.storage.database import Database
 
@@ -134,7 +135,7 @@ def test_a_partner_that_is_not_known_yet_is_blocked_with_a_word_about_it(sekisho
         0,
         "partner ptn_new: blocked\nNo client of this partner is registered yet. Is the id right?\n",
     )
-    assert database.read_here(lambda connection: is_blocked(connection, Holder.PARTNER, "ptn_new"))
+    assert database.read_here(lambda connection: is_blocked(connection, Subject.PARTNER, "ptn_new"))
 
 
 @pytest.mark.parametrize("command", ["block", "unblock", "revoke-tokens"])
