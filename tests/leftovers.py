@@ -72,13 +72,23 @@ def pytest_pycollect_makeitem(collector: pytest.Module, name: str, obj: object) 
 
 
 @pytest.fixture
-async def no_task_left_behind() -> AsyncIterator[None]:
-    """Fail a test if tasks that it or its own fixtures started go on after them."""
+async def no_task_left_behind(request: pytest.FixtureRequest) -> AsyncIterator[None]:
+    """Fail a test if tasks that it or its own fixtures started go on after them.
+
+    What a fixture that serves several tests starts meanwhile, on the same loop, can't be told from what a test starts.
+    """
     before = _tasks()
     yield
+    if _shares_its_loop(request.node):
+        return
     if left := _tasks() - before:  # cancelled ones may need a moment
         _, left = await asyncio.wait(left, timeout=_PATIENCE_SECONDS)
     assert not left, f"the test left tasks behind: {left}"
+
+
+def _shares_its_loop(test: pytest.Function) -> bool:
+    fixtures = (each[-1] for each in test._fixtureinfo.name2fixturedefs.values())  # noqa: SLF001 - there is no public way
+    return any(each.scope != "function" and inspect.isasyncgenfunction(each.func) for each in fixtures)
 
 
 def _tasks() -> set[asyncio.Task[Any]]:

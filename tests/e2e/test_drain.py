@@ -62,14 +62,16 @@ async def outcomes(address: str, home: Home, meanwhile: Callable[[], Awaitable[o
     return ended
 
 
-def test_gateways_that_share_a_port_are_replaced_one_by_one_without_the_loss_of_a_call(services: Services) -> None:
+async def test_gateways_that_share_a_port_are_replaced_one_by_one_without_the_loss_of_a_call(
+    services: Services,
+) -> None:
     async def replace() -> None:
         for name in ("gateway", "gateway 2"):
             await asyncio.to_thread(services.terminate, name)
             await asyncio.to_thread(services.start, name)
 
     mesh = services.mesh()
-    ended = asyncio.run(outcomes(mesh.addresses["gateway"], mesh.home, replace))
+    ended = await outcomes(mesh.addresses["gateway"], mesh.home, replace)
     assert set(ended) == {"OK"}, ended
     assert ended["OK"] > 100
 

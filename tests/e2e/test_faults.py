@@ -23,7 +23,6 @@ from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig
 from sekisho.auth.v1 import token_service_pb2 as token_pb
 from sekisho.auth.v1 import token_service_pb2_grpc as token_grpc
-from tests.mesh import Mesh
 from tests.services import Services
 from tests.waiting import until
 
@@ -181,21 +180,18 @@ def kills(services: Services, backends: Backends) -> Sequence[tuple[Any, Any]]:
     )
 
 
-def test_whoever_is_killed_under_load_every_call_has_a_true_end_and_none_is_done_twice(
+async def test_whoever_is_killed_under_load_every_call_has_a_true_end_and_none_is_done_twice(
     services: Services, backends: Backends
 ) -> None:
-    async def story(mesh: Mesh) -> Load:
-        load = Load(mesh.credentials("wallet"))
-        to = ChannelConfig(target=mesh.addresses["gateway"], ca=mesh.home.pki / "public-ca.pem")
-        async with load.running(to):
-            for kill, start in kills(services, backends):
-                before = len(load.ended)
-                await asyncio.to_thread(kill)
-                await asyncio.to_thread(start)
-                await asyncio.to_thread(until, lambda before=before: len(load.ended) > before + 100)
-        return load
-
-    load = asyncio.run(story(services.mesh()))
+    mesh = services.mesh()
+    load = Load(mesh.credentials("wallet"))
+    to = ChannelConfig(target=mesh.addresses["gateway"], ca=mesh.home.pki / "public-ca.pem")
+    async with load.running(to):
+        for kill, start in kills(services, backends):
+            before = len(load.ended)
+            await asyncio.to_thread(kill)
+            await asyncio.to_thread(start)
+            await asyncio.to_thread(until, lambda before=before: len(load.ended) > before + 100)
     assert_accounted_for(load, backends.done())
     ends = Counter(ended for _, ended in load.ended.values())
     assert ends[OK] > 300, ends

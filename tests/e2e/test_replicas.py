@@ -3,7 +3,7 @@
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, AsyncExitStack, ExitStack
 from functools import partial
 
@@ -33,32 +33,30 @@ pytestmark = [pytest.mark.xdist_group("replicas"), pytest.mark.timeout(180)]
 INVALID, REVOKED = ("UNAUTHENTICATED", "INVALID_TOKEN"), ("UNAUTHENTICATED", "TOKEN_REVOKED")
 UNAVAILABLE = ("UNAVAILABLE", "AUTH_SERVER_UNAVAILABLE")
 UNKNOWN = ("UNAVAILABLE", "REVOCATIONS_UNKNOWN")
-STORY_SECONDS = 150.0
+SETTLE_SECONDS = 150.0
 SLACK_SECONDS = 5.0  # what a busy machine may lag behind
 ROUNDS = 40
 PLATFORMS = 4  # of the rounds
 
 Act = Callable[[Scene, Shop, str], Awaitable[None]]
 Trouble = Callable[[Scene], AbstractContextManager[None]]
-Play = Callable[[Callable[[Scene], Awaitable[None]]], None]
 
 
 @pytest.fixture(scope="module")
-def play(postgresql_url: Callable[[str], str]) -> Iterator[Play]:
-    """Run a story with processes that all stories share."""
+async def processes(postgresql_url: Callable[[str], str]) -> AsyncIterator[Scene]:
+    """Run the processes that all these tests share."""
     urls = [postgresql_url(f"replicas_{service}") for service in MIGRATED]
     databases = urls[0].replace(f"replicas_{MIGRATED[0]}", "replicas_{service}")
-    with asyncio.Runner() as runner:
-        stack = AsyncExitStack()
-        it = runner.run(stack.enter_async_context(scene(databases)))
+    async with scene(databases) as it:
+        yield it
 
-        async def run(story: Callable[[Scene], Awaitable[None]]) -> None:
-            async with asyncio.timeout(STORY_SECONDS):
-                await it.settled()
-                await story(it)
 
-        yield lambda story: runner.run(run(story))
-        runner.run(stack.aclose())
+@pytest.fixture
+async def it(processes: Scene) -> Scene:
+    """Wait until all is well again after the test before."""
+    async with asyncio.timeout(SETTLE_SECONDS):
+        await processes.settled()
+    return processes
 
 
 async def known_everywhere(it: Scene) -> tuple[Shop, str, str]:
@@ -130,22 +128,19 @@ async def seconds_until_refused_everywhere(it: Scene, act: Act, shop: Shop, toke
     return max(refused + [ending.at - answered for ending in endings])
 
 
-def test_what_is_revoked_is_refused_everywhere_within_a_second_and_nobody_else_notices(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        tokens, times = list[str](), list[float]()
-        async with calling([it.a, it.b], it.processes.add_shops(4, partners=4)) as calls:
-            for number, (act, shop) in enumerate(rounds(it)):
-                tokens.append(await it.a.token(shop))
-                streams = number % 5 == 0
-                times.append(await seconds_until_refused_everywhere(it, act, shop, tokens[-1], streams=streams))
-        p50, p99 = statistics.median(times), statistics.quantiles(times, n=100)[-1]
-        print(f"{len(times)}: p50 {p50:.3f} s, p99 {p99:.3f} s, most {max(times):.3f} s; beside {calls}")  # noqa: T201
-        assert len(times) == ROUNDS
-        assert p50 < 1.0  # a busy machine may stop for longer than that, now and then
-        assert min(calls) > ROUNDS
-        assert await it.outcomes(tokens) == {INVALID}
-
-    play(story)
+async def test_what_is_revoked_is_refused_everywhere_within_a_second_and_nobody_else_notices(it: Scene) -> None:
+    tokens, times = list[str](), list[float]()
+    async with calling([it.a, it.b], it.processes.add_shops(4, partners=4)) as calls:
+        for number, (act, shop) in enumerate(rounds(it)):
+            tokens.append(await it.a.token(shop))
+            streams = number % 5 == 0
+            times.append(await seconds_until_refused_everywhere(it, act, shop, tokens[-1], streams=streams))
+    p50, p99 = statistics.median(times), statistics.quantiles(times, n=100)[-1]
+    print(f"{len(times)}: p50 {p50:.3f} s, p99 {p99:.3f} s, most {max(times):.3f} s; beside {calls}")  # noqa: T201
+    assert len(times) == ROUNDS
+    assert p50 < 1.0  # a busy machine may stop for longer than that, now and then
+    assert min(calls) > ROUNDS
+    assert await it.outcomes(tokens) == {INVALID}
 
 
 # -- While a gateway can't hear
@@ -156,37 +151,31 @@ TROUBLES = [*BRIEF_TROUBLES, Scene.way_half_open, Scene.database_gone]
 
 
 @pytest.mark.parametrize("trouble", TROUBLES, ids=lambda trouble: trouble.__name__)
-def test_a_gateway_that_hears_nothing_lets_nobody_in_after_the_grace_and_forgets_nothing(
-    play: Play, trouble: Trouble
+async def test_a_gateway_that_hears_nothing_lets_nobody_in_after_the_grace_and_forgets_nothing(
+    it: Scene, trouble: Trouble
 ) -> None:
-    async def story(it: Scene) -> None:
-        shops = it.processes.add_shops(2, partners=2)
-        good, bad = [await it.a.token(shop) for shop in shops]
-        async with watching(it.b, good) as stream:
-            assert await it.outcomes([good, bad]) == {OK}
-            with trouble(it):
-                await it.a.revoke(shops[1], bad)
-                answered = time.perf_counter()
-                await seconds_until_refused(lambda: it.a.list_payments(bad), answered)
-                await until_nobody_is_let_in(it, bad, answered + GRACE_SECONDS + SLACK_SECONDS)
-                assert await outcome(it.b.list_payments(good)) == UNAVAILABLE
-                assert (await stream).outcome == UNKNOWN
-                await eventually(it.is_deaf)
-        await eventually(lambda: it.lets_in(good))
-        assert await it.outcomes([bad] * 20) == {INVALID}
-        await it.settled()
-        assert await it.outcomes([bad] * 20) == {INVALID}
-
-    play(story)
+    shops = it.processes.add_shops(2, partners=2)
+    good, bad = [await it.a.token(shop) for shop in shops]
+    async with watching(it.b, good) as stream:
+        assert await it.outcomes([good, bad]) == {OK}
+        with trouble(it):
+            await it.a.revoke(shops[1], bad)
+            answered = time.perf_counter()
+            await seconds_until_refused(lambda: it.a.list_payments(bad), answered)
+            await until_nobody_is_let_in(it, bad, answered + GRACE_SECONDS + SLACK_SECONDS)
+            assert await outcome(it.b.list_payments(good)) == UNAVAILABLE
+            assert (await stream).outcome == UNKNOWN
+            await eventually(it.is_deaf)
+    await eventually(lambda: it.lets_in(good))
+    assert await it.outcomes([bad] * 20) == {INVALID}
+    await it.settled()
+    assert await it.outcomes([bad] * 20) == {INVALID}
 
 
 @pytest.mark.parametrize("trouble", BRIEF_TROUBLES, ids=lambda trouble: trouble.__name__)
-def test_a_gateway_that_hears_nothing_for_a_moment_hears_of_it_later(play: Play, trouble: Trouble) -> None:
-    async def story(it: Scene) -> None:
-        while not await hears_of_it_within_the_grace(it, trouble):
-            await it.settled()
-
-    play(story)
+async def test_a_gateway_that_hears_nothing_for_a_moment_hears_of_it_later(it: Scene, trouble: Trouble) -> None:
+    while not await hears_of_it_within_the_grace(it, trouble):
+        await it.settled()
 
 
 async def hears_of_it_within_the_grace(it: Scene, trouble: Trouble) -> bool:
@@ -218,45 +207,38 @@ async def newest_position(it: Scene, token: str) -> int:
     return int((await it.a.exchange(token)).revocation_position)
 
 
-def test_a_replica_that_is_behind_catches_up_before_it_answers(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        shop, bad, good = await known_everywhere(it)
-        with it.database_slow():
+async def test_a_replica_that_is_behind_catches_up_before_it_answers(it: Scene) -> None:
+    shop, bad, good = await known_everywhere(it)
+    with it.database_slow():
+        await it.a.revoke(shop, bad)
+        answer = asyncio.create_task(outcome(it.b.exchange(bad, await newest_position(it, good))))
+        await eventually(it.is_deaf)
+        assert not answer.done()
+    assert await answer == INVALID
+
+
+async def test_a_replica_that_can_not_catch_up_says_so(it: Scene) -> None:
+    shop, bad, good = await known_everywhere(it)
+    with it.database_gone():
+        await it.a.revoke(shop, bad)
+        position = await newest_position(it, good)
+        assert await outcome(it.b.exchange(bad, position)) == ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
+    assert await outcome(it.a.exchange(good, position + 1000)) == ("UNAVAILABLE", "REPLICA_BEHIND")
+
+
+async def test_a_gateway_that_turns_to_a_replica_that_is_behind_does_not_let_a_revoked_token_in_again(
+    it: Scene,
+) -> None:
+    shop, bad, good = await known_everywhere(it)
+    with ExitStack() as troubles:
+        with it.turned_to_a():
+            await eventually(lambda: it.lets_in(good))
+            troubles.enter_context(it.database_slow())
             await it.a.revoke(shop, bad)
-            answer = asyncio.create_task(outcome(it.b.exchange(bad, await newest_position(it, good))))
-            await eventually(it.is_deaf)
-            assert not answer.done()
-        assert await answer == INVALID
-
-    play(story)
-
-
-def test_a_replica_that_can_not_catch_up_says_so(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        shop, bad, good = await known_everywhere(it)
-        with it.database_gone():
-            await it.a.revoke(shop, bad)
-            position = await newest_position(it, good)
-            assert await outcome(it.b.exchange(bad, position)) == ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
-        assert await outcome(it.a.exchange(good, position + 1000)) == ("UNAVAILABLE", "REPLICA_BEHIND")
-
-    play(story)
-
-
-def test_a_gateway_that_turns_to_a_replica_that_is_behind_does_not_let_a_revoked_token_in_again(play: Play) -> None:
-    async def story(it: Scene) -> None:
-        shop, bad, good = await known_everywhere(it)
-        with ExitStack() as troubles:
-            with it.turned_to_a():
-                await eventually(lambda: it.lets_in(good))
-                troubles.enter_context(it.database_slow())
-                await it.a.revoke(shop, bad)
-                await seconds_until_refused(lambda: it.b.list_payments(bad), time.perf_counter())
-            calls = asyncio.gather(*(it.outcomes([bad] * 5) for _ in range(4)))
-            await eventually(it.is_deaf)
-        assert set().union(*await calls) <= {INVALID, UNAVAILABLE}
-        await it.settled()
-        assert await it.outcomes([bad] * 500) == {INVALID}  # by each gateway
-        assert await it.outcomes([good]) == {OK}
-
-    play(story)
+            await seconds_until_refused(lambda: it.b.list_payments(bad), time.perf_counter())
+        calls = asyncio.gather(*(it.outcomes([bad] * 5) for _ in range(4)))
+        await eventually(it.is_deaf)
+    assert set().union(*await calls) <= {INVALID, UNAVAILABLE}
+    await it.settled()
+    assert await it.outcomes([bad] * 500) == {INVALID}  # by each gateway
+    assert await it.outcomes([good]) == {OK}
