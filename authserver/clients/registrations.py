@@ -7,14 +7,12 @@ from sqlalchemy import Connection
 
 from authserver.audit.trail import Trail
 from authserver.clients.authentication_method import BY_SECRET, CLIENT_CREDENTIALS, ClientAuthentication
-from authserver.clients.delete import delete_client
-from authserver.clients.owned import find_owned_client
+from authserver.clients.owned import delete_client, find_owned_client, update_client
 from authserver.clients.register import Credentials, Registration, register_client
 from authserver.clients.registration_access import RegistrationAccess
 from authserver.clients.secrets import Peppers
 from authserver.clients.software_statements import StatementIssuer, verify_statement
 from authserver.clients.store.clients import Client
-from authserver.clients.update import update_client
 from authserver.errors import InvalidClientMetadata
 from authserver.revocation.feed import Feed
 from authserver.tables import NAME_LENGTH

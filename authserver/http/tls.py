@@ -8,8 +8,8 @@ from cryptography import x509
 from authserver.config import HttpConfig
 from mesh.config import ConfigError
 from mesh.file_changes import FileChanges
-from mesh.security.certificate_expiry import note_chain
 from mesh.security.secret_files import read_private
+from mesh.security.tls import note_chain
 
 _log = structlog.get_logger()
 

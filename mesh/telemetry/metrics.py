@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from mesh.calls.call_record import CallRecord, Observer
 from mesh.http_server import HttpServer
-from mesh.security.certificate_expiry import CertificateExpiry
+from mesh.security.tls import CertificateExpiry
 
 # Upper bounds of latencies, in seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)

@@ -13,7 +13,7 @@ from authserver.audit.trail import Trail
 from authserver.clients.authentication import Authenticator, Judge
 from authserver.clients.authentication_method import BY_SECRET, ClientAuthentication
 from authserver.clients.cache import ClientCache
-from authserver.clients.delete import delete_client
+from authserver.clients.owned import delete_client, update_client
 from authserver.clients.presented import PresentedSecret
 from authserver.clients.provision import Provisioner, provision_master, provision_staff
 from authserver.clients.refusals import Refusals
@@ -24,15 +24,14 @@ from authserver.clients.secrets import Peppers
 from authserver.clients.software_statements import SoftwareStatement
 from authserver.clients.store.clients import Client
 from authserver.clients.store.platforms import Platform
-from authserver.clients.update import update_client
 from authserver.keys.encryption import KeyEncryption
 from authserver.keys.ring import KeyRing
 from authserver.keys.rotation import make_key
 from authserver.keys.schedule import Use
 from authserver.keys.store import list_keys
 from authserver.revocation.feed import Feed
+from authserver.tokens.client_tokens import introspect_token
 from authserver.tokens.exchange import PrivateToken, TokenChecker, TokenExchange
-from authserver.tokens.introspect import introspect_token
 from authserver.tokens.issue import issue_token
 from authserver.tokens.revoke import revoke_token
 from mesh.access.rules import Caller, ClientType

@@ -10,7 +10,7 @@ from authserver.clients.software_statements import StatementIssuer, verify_state
 from authserver.errors import InvalidSoftwareStatement, InvalidToken
 from authserver.keys.schedule import Use
 from authserver.keys.store import list_keys
-from authserver.tokens.introspect import introspect_token
+from authserver.tokens.client_tokens import introspect_token
 from authserver.tokens.issue import issue_token
 from mesh.security import private_tokens
 from mesh.security.private_tokens import InvalidPrivateToken, PrivateTokenVerifier

@@ -3,7 +3,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection
 
-from authserver.clients.delete import delete_client
+from authserver.clients.owned import delete_client
 from authserver.clients.register import Credentials
 from authserver.clients.rotate_secret import rotate_client_secret
 from authserver.clients.store.clients import find_client

@@ -3,7 +3,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from mesh.security.certificate_expiry import CertificateExpiry, note_authorities, note_chain
+from mesh.security.tls import CertificateExpiry, note_authorities, note_chain
 
 
 def good_until(*years: int) -> list[Any]:
