@@ -26,7 +26,7 @@ def _ledger() -> None:
 
 @ledger.command()
 def check(
-    database: Annotated[str | None, typer.Option(help="The SQLAlchemy URL. That of --home if absent.")] = None,
+    database: Annotated[str | None, typer.Option(help="The SQLAlchemy URL. Default: the one in --home.")] = None,
     home: HomeOption = DEFAULT_HOME,
     *,
     as_json: JsonOption = False,

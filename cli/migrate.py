@@ -13,8 +13,8 @@ from mesh.config import ConfigError
 
 
 def migrate(
-    service: Annotated[ServiceName | None, typer.Argument(help="Which service's database. All if absent.")] = None,
-    database: Annotated[str | None, typer.Option(help="Its SQLAlchemy URL. The one in --home if absent.")] = None,
+    service: Annotated[ServiceName | None, typer.Argument(help="Which service's database. Default: all.")] = None,
+    database: Annotated[str | None, typer.Option(help="Its SQLAlchemy URL. Default: the one in --home.")] = None,
     home: HomeOption = DEFAULT_HOME,
     *,
     as_json: JsonOption = False,

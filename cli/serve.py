@@ -24,7 +24,7 @@ class ServiceName(enum.StrEnum):
 def serve(
     service: Annotated[ServiceName, typer.Argument(help="Which service.")],
     config: Annotated[
-        Path | None, typer.Option(help="Its configuration file. The one that `up` wrote in --home if absent.")
+        Path | None, typer.Option(help="Its configuration file. Default: the one that `up` wrote in --home.")
     ] = None,
     home: HomeOption = DEFAULT_HOME,
 ) -> None:

@@ -38,8 +38,8 @@ class AnswersRelay:
         call: To the backend.
         record: Counts the answers.
         context: The caller's call.
-        only_one: Whether there is to be one answer. A second is not handed on: callers who read one would not even hear
-            of the call's end.
+        only_one: Whether there must be exactly one answer. A second is not handed on: callers who read one would not
+            even hear of the call's end.
 
     """
 
@@ -55,7 +55,7 @@ class AnswersRelay:
         """Hand on all that comes.
 
         Raises:
-            BackendFault: If there is to be one answer, and there is another number.
+            BackendFault: If there must be exactly one answer, and there is none or a second one.
             BackendUnavailable: If the backend can't be reached, or broke off.
             grpc.aio.AbortError: If the backend ended the call otherwise, as has been told to the caller.
 
@@ -77,7 +77,8 @@ class AnswersRelay:
         call, record, context = self._call, self._record, self._context
         try:
             initial = await call.initial_metadata()
-            # A call that has ended already had no headers, only trailers; clients retry such a one, so it stays so.
+            # A call that has already ended had trailers only, without headers. Clients retry such calls, so this must
+            # stay so.
             if initial or not call.done():
                 await context.send_initial_metadata(tuple(initial or ()))
             while (message := await self._read()) is not grpc.aio.EOF:

@@ -50,7 +50,7 @@ class ConcurrencyLimitExceeded(ServiceError):
     code = Code.RESOURCE_EXHAUSTED
 
     def __init__(self, limit: str) -> None:
-        """Say which limit it is. When there is room again, nobody knows."""
+        """Say which limit it is. It is unknown when there will be room again."""
         super().__init__(f"too many calls at once: over the limit of this {limit}; end some first", limit=limit)
 
 

@@ -22,7 +22,7 @@ from sekisho.auth.v1 import exchange_service_pb2_grpc
 TIMEOUT_SECONDS = 5.0
 # How often the auth server is asked, if what is revoked meanwhile makes its answers old.
 _ATTEMPTS = 3
-# A private access token is to be good still when a backend reads it, by the backend's own clock.
+# A private access token must still be valid when a backend reads it, by the backend's own clock.
 _MARGIN_SECONDS = 5.0
 # What the auth server would refuse anyway; garbage costs no call.
 _PREFIX = "sat_"

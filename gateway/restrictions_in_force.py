@@ -84,7 +84,7 @@ class RestrictionsInForce:
         answer = await read_apart(self._file, self._rules, self._doors)
         self._restrictions = answer.restrictions
         self.file_digest, self.entries, self.since = answer.digest, answer.entries, time.time()
-        self.refused.clear()  # they are for each name, of which files come with ever new ones
+        self.refused.clear()  # there is one for each name, and each new file may bring new names
         self.would_refuse.clear()
 
     @asynccontextmanager

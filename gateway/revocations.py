@@ -25,7 +25,7 @@ class RevocationWatch:
 
     Args:
         channel: To the auth server.
-        cache: What is to be told.
+        cache: Is told what was revoked.
         clock: Seconds that never go back; the cache's.
         report: Is told whether the feed is heard, at first, and at each change.
 

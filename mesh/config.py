@@ -105,7 +105,7 @@ C = TypeVar("C", bound=Config)
 
 
 class _Loader(yaml.SafeLoader):
-    """Refuses a key that is there twice, of which YAML would take the last without a word."""
+    """Refuses a key that is there twice. YAML would silently take the last one."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:  # noqa: ANN401 - what the types say is wrong
         node = super().compose_mapping_node(anchor)

@@ -155,7 +155,7 @@ def entries_of(transaction: LedgerTransaction, balances: Mapping[Account, Balanc
     """Return the entries of a transaction, in their order.
 
     Args:
-        transaction: What is to be booked.
+        transaction: What to book.
         balances: The state of every account that it touches.
 
     Raises:

@@ -46,7 +46,7 @@ def check_currency(fields: Fields, field: str, currency_code: str) -> None:
 
 
 def check_amount(fields: Fields, field: str, amount: Money) -> None:
-    """Check the parts of an amount of money that is to be moved."""
+    """Check the parts of an amount that a caller wants to move."""
     check_currency(fields, f"{field}.currency_code", amount.currency_code)
     if not 1 <= amount.minor_units <= MAX_MINOR_UNITS:
         fields.refuse(f"{field}.minor_units", f"must be from 1 to {MAX_MINOR_UNITS:,}")

@@ -22,7 +22,7 @@ class Terms:
 
     Attributes:
         scopes: What the token needs.
-        denied: Who is refused all the same.
+        denied: Who is refused although the scopes suffice.
 
     """
 
@@ -57,7 +57,7 @@ def terms(policy: Policy, door: str, path: str, who: ClientType | None) -> Terms
     """
     rule, taken = policy.rule(path), policy.narrowings(door, path).enforced
     scopes = (rule.scopes if rule else frozenset()) | frozenset(taken.scopes)
-    # Whoever has all scopes, and no id that restrictions could name, is refused for the type only.
+    # A caller with all scopes, and without an id that restrictions could name, is refused only for its type.
     somebody = None if who is None else Caller("", who, "", "", scopes)
     if rule is None or not policy.judge(door, path, somebody).passes:
         return None

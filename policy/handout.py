@@ -13,7 +13,7 @@ from policy.policy import Policy
 from policy.protos.comments import Comments, comments_of
 from policy.protos.source import Printer
 
-# Whoever compiles contracts has these already.
+# Every compiler of contracts brings these along.
 STANDARD = "google/protobuf/"
 
 

@@ -16,7 +16,7 @@ class OpeningState(enum.StrEnum):
     REJECTED = "REJECTED"
 
 
-# Nothing more is to be done in these.
+# Nothing more is done in these.
 FINAL_STATES = frozenset({OpeningState.ACTIVE, OpeningState.REJECTED})
 
 _AFTER_REVIEW = {

@@ -20,7 +20,7 @@ def place_order(
     now: int,
     next_attempt_time: int,
 ) -> Order:
-    """Write an order that is to be paid.
+    """Write an order that must be paid.
 
     Args:
         connection: To the database, in a transaction.
@@ -29,7 +29,7 @@ def place_order(
         items: Ids of products, and how many of each.
         sealed_payment_code: The buyer's consent, sealed for this order.
         now: In milliseconds.
-        next_attempt_time: When it is to be paid if whoever placed it does not live to do so, in milliseconds.
+        next_attempt_time: When a worker pays it, if the call that placed it ends before that, in milliseconds.
 
     Raises:
         ProductNotFound: If a product is not the shop's.

@@ -13,7 +13,7 @@ class PresentedSecret:
     """A secret.
 
     Attributes:
-        client_id: Whose it is to be.
+        client_id: The client that it is said to be of.
         client_secret: The secret.
         methods: What this way of presenting it may stand for: the client must be registered for one of them.
 
@@ -30,7 +30,7 @@ class PresentedAssertion:
 
     Attributes:
         client_assertion: The JWT.
-        client_id: Whose it is to be; empty if the JWT alone says that.
+        client_id: The client that it is said to be of; empty if the JWT alone says that.
 
     """
 

@@ -93,7 +93,7 @@ class Registrations:
             with_access_token: Whether to make a registration access token, too (RFC 7592 §3).
 
         Raises:
-            InvalidClientMetadata: If name or grant types are not to be had.
+            InvalidClientMetadata: If the name or the grant types are not allowed.
             InvalidSoftwareStatement: If the statement is not valid here.
             Also what `register_client` raises.
 
@@ -153,7 +153,7 @@ class Registrations:
         """Replace name and scope of a client of the caller's platform, and how it authenticates unless that is None.
 
         Raises:
-            InvalidClientMetadata: If the name is not to be had.
+            InvalidClientMetadata: If the name is not allowed.
             Also what `update_client` raises.
 
         """

@@ -44,7 +44,7 @@ class Peppers:
         self.no_digest = Digest(current, bytes(hashlib.sha256().digest_size))
 
     def digest(self, secret: str) -> Digest:
-        """Return what is to be stored of a secret."""
+        """Return what the database stores of a secret."""
         return Digest(self._current, hmac.digest(self._peppers[self._current], secret.encode(), hashlib.sha256))
 
     def matches(self, presented: str, stored: Digest) -> bool:

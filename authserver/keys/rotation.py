@@ -102,7 +102,8 @@ def is_work_due(stored: Sequence[StoredKey], keeper: KeyKeeper, now_ms: int) -> 
 def keep_keys(connection: Connection, keeper: KeyKeeper, now_ms: int) -> None:
     """Announce the keys that are due, and destroy those that were retired long ago.
 
-    The first keys of an empty database are used at once. Whoever does this at the same time waits, and finds it done.
+    The first keys of an empty database are used at once. A replica that does this at the same time waits, and
+    finds it done.
     """
     store.lock_keys(connection)
     stored = store.list_keys(connection)

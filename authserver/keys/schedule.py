@@ -88,7 +88,7 @@ def state_of(key: KeyTimes, keys: Sequence[KeyTimes], now_ms: int) -> KeyState:
 
 
 def due_activation(keys: Sequence[KeyTimes], pace: Pace, now_ms: int) -> int | None:
-    """Return from when on a new key is to be used, if it is time to make one; None if it is not.
+    """Return the time from which a new key will be used, if it is time to make one; None if it is not.
 
     The first key is used at once.
     """

@@ -24,7 +24,7 @@ def token_digest(token: str) -> bytes:
 def revoke_token(
     connection: Connection, trail: Trail, sealer: TokenSealer, client_id: str, sealed: str, now: float
 ) -> None:
-    """End a token of the client's own. Whatever else it is given, it does nothing (RFC 7009 §2.2)."""
+    """End a token of the client's own. Anything else that it is given has no effect (RFC 7009 §2.2)."""
     try:
         token = sealer.open(sealed)
     except TokenRejected:

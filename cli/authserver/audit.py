@@ -29,7 +29,9 @@ from mesh.timestamps import to_ms
 
 HeadsOption: TypeAlias = Annotated[
     list[Path] | None,
-    typer.Option(help="A file of exported heads; once for each auth server. The configuration's if absent."),
+    typer.Option(
+        help="A file of exported heads; once for each auth server. Default: the one that the configuration names."
+    ),
 ]
 
 _SHOWN = 100  # findings; more of them say nothing new

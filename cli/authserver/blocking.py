@@ -86,7 +86,7 @@ def _block(connection: Connection, trail: Trail, actor: str, holder: Subject, su
 
 
 def _act(act: _Act, holder: Subject, subject: str, config: Path | None, home: Path) -> bool:
-    """Do it, and return whether there is such a one. Only a partner may be blocked before there is."""
+    """Do it, and return whether the id exists. Only a partner may be blocked before it exists."""
     settings = settings_of(config, home)
     trail = read_installation(settings).trail
 

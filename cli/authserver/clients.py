@@ -47,10 +47,16 @@ class Kind(enum.StrEnum):
 @clients.command()
 def create(  # noqa: PLR0913, PLR0917 - one parameter for each option of the command
     kind: Annotated[Kind, typer.Argument(help="The type of the client.")],
-    name: Annotated[str, typer.Argument(help="The platform's id for a Master Client; otherwise whose client it is.")],
-    scope: Annotated[str, typer.Option(help="Space-delimited scopes. All that its type can use if absent.")] = "",
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="For a Master Client: the platform's id. Otherwise: the name of the person or application."
+        ),
+    ],
+    scope: Annotated[str, typer.Option(help="Space-delimited scopes. Default: all that its type can use.")] = "",
     partner_scope: Annotated[
-        str, typer.Option(help="For a Master Client: the most that its partners' clients may have. As --scope.")
+        str,
+        typer.Option(help="For a Master Client: all scopes that its partners' clients may have. Written as --scope."),
     ] = "",
     max_clients: Annotated[
         int, typer.Option(min=1, help="For a Master Client: how many clients its partners may have together.")
@@ -93,7 +99,7 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter for each option of the com
 def rotate_secret(
     client_id: Annotated[str, typer.Argument(help="The id of a Master Client, an operator or a wallet application.")],
     overlap_hours: Annotated[
-        int, typer.Option(min=0, max=720, help="How long the old secret works beside the new one. 0: it is dead.")
+        int, typer.Option(min=0, max=720, help="How many hours the old secret still works. 0: it stops at once.")
     ] = 0,
     credentials: CredentialsOption = None,
     config: ConfigOption = None,

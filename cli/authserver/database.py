@@ -18,7 +18,7 @@ from mesh.storage.database import Database
 from mesh.storage.schema import require_current
 
 ConfigOption: TypeAlias = Annotated[
-    Path | None, typer.Option("--config", help="The auth server's configuration. The one in --home if absent.")
+    Path | None, typer.Option("--config", help="The auth server's configuration. Default: the one in --home.")
 ]
 
 

@@ -28,7 +28,7 @@ def demo(
     home: Annotated[
         Path | None,
         typer.Option(
-            help="The folder of the mesh to use; one is started there if none is up. "
+            help="The folder of the mesh to use. If none is up there, one is started. "
             "If absent: the mesh in .sekisho if it is up, else one in a temporary folder.",
             envvar="SEKISHO_HOME",
         ),

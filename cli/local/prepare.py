@@ -21,7 +21,7 @@ def prepare(
         int, typer.Option(min=0, max=65532, help="The gateway's port; the others follow it. 0: free ports.")
     ] = DEFAULT_PORT,
     workload: Annotated[
-        list[str] | None, typer.Option(help="A service of your own that is to have a certificate, too.")
+        list[str] | None, typer.Option(help="A service of your own that needs a certificate, too.")
     ] = None,
     *,
     as_json: JsonOption = False,

@@ -131,7 +131,7 @@ def quantile(buckets: Mapping[float, float], share: float) -> float | None:
     for bound in bounds:
         if buckets[bound] >= wanted:
             if bound == float("inf"):
-                return lower * 1000  # it took longer: nobody knows how much
+                return lower * 1000  # it took longer; how much is unknown
             inside = buckets[bound] - below
             return (lower + (bound - lower) * ((wanted - below) / inside if inside else 1.0)) * 1000
         lower, below = bound, buckets[bound]

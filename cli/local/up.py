@@ -39,7 +39,7 @@ def up(
     ] = DEFAULT_PORT,
     database: Annotated[
         str | None,
-        typer.Option(help="The URL of the services' databases, with {service} for each one's name. SQLite if absent."),
+        typer.Option(help="The URL of the services' databases, with {service} in place of each name. Default: SQLite."),
     ] = None,
     gateways: Annotated[int, typer.Option(min=1, max=64, help="How many processes of the gateway share its port.")] = 1,
     restrictions: Annotated[
@@ -48,7 +48,7 @@ def up(
     ] = None,
     traces: Annotated[
         str | None,
-        typer.Option(help="The OTLP collector that traces of all calls go to, such as http://localhost:4317."),
+        typer.Option(help="The OTLP collector that receives the traces of all calls, such as http://localhost:4317."),
     ] = None,
     *,
     as_json: JsonOption = False,

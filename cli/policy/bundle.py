@@ -20,7 +20,7 @@ _SET = "contracts.binpb"
 def bundle(
     output: Annotated[Path, typer.Option("--output", help="A new folder, or a new file that ends with .zip.")],
     client_type: Annotated[
-        list[ClientType] | None, typer.Option(help="What clients of this type may call; as often as needed.")
+        list[ClientType] | None, typer.Option(help="Include what clients of this type may call. Can be repeated.")
     ] = None,
     config: ConfigOption = None,
     descriptor_set: SetOption = None,

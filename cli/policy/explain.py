@@ -22,14 +22,15 @@ from mesh.config import ConfigError
 from mesh.security.private_tokens import TYP, caller_of
 from policy.explanation import Explanation, explain
 
-ScopeOption = Annotated[list[str] | None, typer.Option("--scope", help="A scope of the token; as often as needed.")]
+ScopeOption = Annotated[list[str] | None, typer.Option("--scope", help="A scope of the token. Can be repeated.")]
 
 
 def explain_(  # noqa: PLR0913 - a command's options
     method: Annotated[str, typer.Argument(help="The method: /package.Service/Method.")],
     *,
     client_type: Annotated[
-        ClientType | None, typer.Option(help="Of what type the client is. Without this and a token: a call without.")
+        ClientType | None,
+        typer.Option(help="The type of the client. Without this and without a token: a call that has no token."),
     ] = None,
     scope: ScopeOption = None,
     client_id: Annotated[str, typer.Option(help="The client's id, for restrictions.")] = "",
@@ -39,7 +40,8 @@ def explain_(  # noqa: PLR0913 - a command's options
         Path | None, typer.Option(help="A token to read the caller from, in a file; - for standard input.")
     ] = None,
     auth_config: Annotated[
-        Path | None, typer.Option(help="The auth server's configuration, beside whose database access tokens open.")
+        Path | None,
+        typer.Option(help="The auth server's configuration: access tokens can be opened only beside its database."),
     ] = None,
     config: ConfigOption = None,
     descriptor_set: SetOption = None,

@@ -15,12 +15,12 @@ from policy.sources.descriptor_sets import read_descriptor_set
 ConfigOption: TypeAlias = Annotated[
     Path | None,
     typer.Option(
-        "--config", help="The gateway's configuration. If absent, the one in --home; else contracts for themselves."
+        "--config", help="The gateway's configuration. Default: the one in --home; without one, the contracts alone."
     ),
 ]
 SetOption: TypeAlias = Annotated[
     Path | None,
-    typer.Option("--descriptor-set", help="Contracts for themselves: a compiled set in place of a configuration."),
+    typer.Option("--descriptor-set", help="A compiled set of contracts, judged alone, in place of a configuration."),
 ]
 ListenerOption: TypeAlias = Annotated[str | None, typer.Option("--listener", help="This listener only.")]
 

@@ -29,7 +29,7 @@ class Method:
         rule: Who may call it; None makes it internal.
         client_streaming: Whether the client sends a stream.
         server_streaming: Whether the server sends a stream.
-        idempotent: Whether it may be called again when nobody knows whether the first call was done.
+        idempotent: Whether it may be called again if it is unknown whether the first call was done.
 
     """
 

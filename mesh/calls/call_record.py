@@ -20,7 +20,7 @@ class Decision(enum.StrEnum):
 
 
 class CallRecord(msgspec.Struct, eq=False, gc=False):
-    """One call. Whoever learns something about it writes it down here; what nobody learned is empty.
+    """One call. Each part of the code writes down here what it learns about the call; what is unknown is empty.
 
     Attributes:
         method: Its name on the wire, `/package.Service/Method`.

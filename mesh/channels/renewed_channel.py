@@ -30,7 +30,7 @@ async def renewed_channel(
 
     Args:
         config: Where the files are.
-        opens: Opens the channel, by the files as they are then.
+        opens: Opens the channel; it reads the files anew.
 
     Raises:
         ConfigError: If the files are not good at first.

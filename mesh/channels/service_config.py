@@ -11,7 +11,7 @@ _WATCHED, _LEFT_OUT, _LEFT_OUT_AT_MOST = "10s", "10s", "300s"
 
 
 def service_config(methods: Iterable[Method], *, health_checked: bool) -> str:
-    """Return how calls to a service with several addresses are to be made, as `grpc.service_config` takes it.
+    """Return how to make calls to a service with several addresses, as `grpc.service_config` takes it.
 
     Calls go round among the addresses that are connected, say that they serve, and do not fail at every call. Only
     methods that their contract calls idempotent are tried again, and these only before anything of an answer has come.

@@ -1,4 +1,4 @@
-"""TLS credentials from files. Whoever shows a certificate is known by the SPIFFE id in it."""
+"""TLS credentials from files. A client certificate identifies the caller by its SPIFFE id."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path

@@ -29,7 +29,7 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
         self._tell()
 
     def end(self) -> None:
-        """Tell that nothing serves any more, for good."""
+        """Tell that nothing serves any more. This is final."""
         self._final = True
         self._statuses = dict.fromkeys(self._statuses, _status(serving=False))
         self._tell()

@@ -138,7 +138,7 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", config.max_message_bytes),
         ("grpc.max_allowed_incoming_connections", config.max_connections),
-        # Whoever has not got through TLS by then is a connection no more.
+        # A connection that has not completed its TLS handshake by then is closed.
         ("grpc.server_handshake_timeout_ms", 10_000),
         # As much as there is room for in a stream whose reader is slow; gRPC would take megabytes of each.
         ("grpc.http2.bdp_probe", 0),

@@ -46,7 +46,7 @@ class Deny(Config, frozen=True):
 
 
 class Restriction(Config, frozen=True):
-    """One entry of `restrictions.yaml`. Whatever of the last four it says has to be satisfied."""
+    """One entry of `restrictions.yaml`. A call must satisfy each of the last four that the entry has."""
 
     # What refusals, log and metrics call it; no other has the name.
     name: _Name
@@ -106,7 +106,7 @@ def parse_restrictions(file: Path, content: bytes) -> Sequence[Restriction]:
 
     """
     try:
-        # All values are texts there, so they have to be taken for what they are to be.
+        # The plain reader returns all values as texts, so they are converted to their types here.
         return msgspec.convert(read_plain(content.decode()), RestrictionsFile, strict=False).restrictions
     except (yaml.YAMLError, ValueError) as error:  # msgspec's and those of decoding are such, too
         raise ConfigError(f"{file}: {error}") from error

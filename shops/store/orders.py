@@ -140,7 +140,7 @@ def require_order(connection: Connection, order_id: str) -> Order:
 
 
 def list_due_orders(connection: Connection, now: int, limit: int) -> Sequence[str]:
-    """Return the ids of orders that are to be paid by `now`, those that wait longest first."""
+    """Return the ids of orders whose payment is due by `now`, those that wait longest first."""
     return list(connection.execute(_LIST_DUE, {"now": now, "limit": limit}).scalars())
 
 

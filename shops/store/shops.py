@@ -94,7 +94,7 @@ def list_active_shops(connection: Connection, page: Page) -> Sequence[Shop]:
 
 
 def list_due_shops(connection: Connection, now: int, limit: int) -> Sequence[Shop]:
-    """Return shops whose opening is to be taken on by `now`, those that wait longest first."""
+    """Return shops whose opening is due by `now`, those that wait longest first."""
     return [_shop(row) for row in connection.execute(_LIST_DUE, {"now": now, "limit": limit}).mappings()]
 
 

@@ -25,7 +25,7 @@ _DELETE = delete(blocks).where(*_KEY)
 
 
 def raise_epoch(connection: Connection, holder: Subject, subject: str) -> None:
-    """End all tokens of a client, of a partner's clients, or of a platform and its partners, if there is such a one."""
+    """End all tokens of a client, of a partner's clients, or of a platform and its partners, if it exists."""
     connection.execute(_RAISE[holder], {"subject": subject})
 
 

@@ -23,7 +23,7 @@ def find_registration_access(connection: Connection, client_id: str) -> Digest |
 
 
 def add_registration_access(connection: Connection, client_id: str, digest: Digest, now_ms: int) -> None:
-    """Give a client that has none a token, of which this is the digest."""
+    """Store the digest of a new token for a client that has none."""
     row = {"client_id": client_id, "digest": digest.mac, "pepper_id": digest.pepper_id, "create_time": now_ms}
     connection.execute(_INSERT, row)
 

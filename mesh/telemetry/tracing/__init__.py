@@ -1,1 +1,1 @@
-"""Traces: what a call met on its way through the services, for the few calls of which that is recorded."""
+"""Traces: the way of a call through the services, recorded for a share of the calls."""
