@@ -155,7 +155,7 @@ class ExchangeCache:
         """End what is revoked between the position so far and this one.
 
         Raises:
-            FeedWentBack: If this position is the earlier one. Then all is ended, for nobody can tell what is revoked.
+            FeedWentBack: If this position is the earlier one. Then all are ended: it is unknown what is revoked.
 
         """
         if self.position is None:  # what came in before was not told of what was revoked since
@@ -199,7 +199,7 @@ class ExchangeCache:
 
 
 def _revoked(exchanges: Sequence[Exchanged], revocations: Iterable[Revocation]) -> list[Exchanged]:
-    """Return those that a revocation concerns: in one pass, for there may be tens of thousands."""
+    """Return those that a revocation concerns, in one pass: there may be tens of thousands."""
     latest: dict[Subject, dict[str, int]] = {subject: {} for subject in Subject}
     for revocation in revocations:  # in their order
         latest[revocation.subject][revocation.name] = revocation.position

@@ -84,7 +84,7 @@ def _rule_place(policy: Policy, path: str) -> Place:
 
 
 def _can_be_met(policy: Policy, path: str, can_have: Callable[[ClientType, frozenset[str]], bool]) -> bool:
-    """Say whether somebody can have the scopes; also true if restrictions leave nobody, for that is meant."""
+    """Say whether somebody can have the scopes; also true if restrictions leave nobody, because that is intended."""
     of_types: Mapping[ClientType, list[Terms]] = {
         who: [found for door in policy.doors if (found := terms(policy, door, path, who))] for who in ALL_CLIENT_TYPES
     }

@@ -51,9 +51,9 @@ def explain_(  # noqa: PLR0913 - a command's options
 ) -> None:
     """Explain step by step whether a call is let through, with the file and line of what decides.
 
-    A token is read from a file, for others could read it on the command line. What an access token says, only the auth
-    server's keys can open; a private access token is read as it is, and not verified. Whether a token was revoked is
-    not looked up.
+    A token is read from a file, because others could read it on the command line. Only the auth server's keys can open
+    an access token. A private access token is read without verification. The command does not look up whether a token
+    was revoked.
 
     Examples:
     sekisho policy explain sekisho.payments.v1.PaymentService/GetPayment --client-type PARTNER --scope payments.read;

@@ -25,7 +25,7 @@ async def renewed_channel(
 ) -> AsyncIterator[grpc.aio.Channel]:
     """Keep a channel open as long as the context lasts, and open it anew when one of its files has changed.
 
-    Calls from then on go by the new channel. Those under way by an old one go on there, for fifteen minutes at most.
+    New calls then go by the new channel. Calls under way stay on the old one, for fifteen minutes at most.
     New files that are not good change nothing.
 
     Args:

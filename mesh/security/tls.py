@@ -25,7 +25,7 @@ def spiffe_id(workload: str) -> str:
 
 
 def dns_name(workload: str) -> str:
-    """Return the host name in a workload's certificate; channels check it, for gRPC clients check host names only."""
+    """Return the host name in a workload's certificate. Channels check it: gRPC clients check host names only."""
     return f"{workload}.{TRUST_DOMAIN}.internal"
 
 

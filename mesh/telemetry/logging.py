@@ -52,7 +52,7 @@ def configure_logging(service: str) -> None:
 
 
 def log_call(record: CallRecord) -> None:
-    """Write the line of a call that ends now: past structlog, for there is one of each call."""
+    """Write the line of a call that ends now. It goes past structlog, because every call has one."""
     if _lines:
         _lines.info(call_line(record, _process["service"]))
 

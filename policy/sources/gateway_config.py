@@ -43,7 +43,7 @@ class BackendConfig(Config, frozen=True):
 class RateConfig(Config, frozen=True):
     """How often something may be done."""
 
-    # How often in a second, for as long as one likes.
+    # How many calls a second are allowed without end.
     per_second: PositiveRate
     # How often at once, after a pause.
     burst: PositiveInt

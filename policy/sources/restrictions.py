@@ -1,4 +1,4 @@
-"""Restrictions: what the operator takes away, for now, from what contracts and grants allow. They can give nothing."""
+"""Restrictions: what the operator takes away, for now, from what contracts and grants allow. They can only narrow."""
 
 import enum
 from collections import defaultdict
