@@ -1,14 +1,14 @@
 """What a token and an exchange cost at the auth server: beside a bare server, and with many clients beside few."""
 
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from urllib.parse import urlsplit
 
-import httpx
 import msgspec
 
-from authserver.clients.authentication_method import CLIENT_CREDENTIALS
 from authserver.config import AuthServerConfig
 from bench import load
 from bench.bare import BareConfig
@@ -49,12 +49,11 @@ async def token_by_http(scale: Scale) -> list[Row]:
     async with fleet() as processes:
         shops, auth = processes.add_shops(_FEW), await _start(processes)
         url, trust = processes.addresses.oauth, ssl.create_default_context(cafile=processes.addresses.ca)
-        async with httpx.AsyncClient(base_url=url, verify=trust, trust_env=False) as client:
-            form = {"grant_type": CLIENT_CREDENTIALS}
+        async with load.http_connections(url, trust) as connections:
             pairs = await measure_pairs(
                 "auth.token.http",
                 scale.rounds,
-                load.posts(auth.pid, client, "/oauth2/token", form, shops, scale.calls),
+                load.http_requests(auth.pid, connections, _http_requests(url, shops), scale.calls),
                 load.calls(auth, _ISSUE_TOKEN, _issue_requests(shops), scale.calls),
             )
         return _rows("auth.token.http", pairs)
@@ -132,6 +131,18 @@ def _issue_requests(shops: Sequence[tuple[str, str]]) -> list[bytes]:
             grant_type="client_credentials", client_id=client_id, client_secret=client_secret
         ).SerializeToString()
         for client_id, client_secret in shops
+    ]
+
+
+def _http_requests(url: str, shops: Sequence[tuple[str, str]]) -> list[bytes]:
+    """Return the requests for tokens as they go over the wire, with `client_secret_basic`."""
+    form = b"grant_type=client_credentials"
+    return [
+        b"POST /oauth2/token HTTP/1.1\r\n"
+        b"Host: %b\r\nAuthorization: Basic %b\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+        b"Content-Length: %d\r\n\r\n%b"
+        % (urlsplit(url).netloc.encode(), b64encode(":".join(shop).encode()), len(form), form)
+        for shop in shops
     ]
 
 
