@@ -7,6 +7,8 @@ export PIP_CONSTRAINT := $(CURDIR)/constraints.txt
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 PROTOS := $(shell find protos -name '*.proto' | sort)
+# What Sekisho serves; the others are Envoy's questions.
+CONTRACTS := $(filter-out protos/sekisho/envoy/%,$(PROTOS))
 PROTOC := $(BIN)/python -m grpc_tools.protoc -Iprotos
 
 .PHONY: help
@@ -79,7 +81,7 @@ define generate
 $(PROTOC) --python_out=$(1) --grpc_python_out=$(1) --mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) \
 	--plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy --plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc \
 	$(PROTOS:protos/%=%)
-$(PROTOC) --include_imports --include_source_info --descriptor_set_out=$(1)/sekisho/contracts.binpb $(PROTOS:protos/%=%)
+$(PROTOC) --include_imports --include_source_info --descriptor_set_out=$(1)/sekisho/contracts.binpb $(CONTRACTS:protos/%=%)
 endef
 
 .PHONY: proto

@@ -62,9 +62,9 @@ class CheckpointInterceptor:
     def intercept(self, path: str, handler: Handler | None) -> Handler | None:
         """Return a handler that judges the call first, also where there is none: nobody is to tell one from another."""
         if handler is not None and path in REFLECTION_METHODS:
-            return wrap(handler, self._reflection)
+            return wrap(handler, self.reflection)
         if handler is not None and service_of(path) in INFRASTRUCTURE_SERVICES:
-            return wrap(reading_one(handler, self._timeout_seconds), self._infrastructure)
+            return wrap(reading_one(handler, self._timeout_seconds), self.infrastructure)
 
         async def judged(run: Run, request: object, context: Context) -> object:
             record = current_call()
@@ -74,14 +74,16 @@ class CheckpointInterceptor:
 
         return wrap(handler or _NOTHING, judged)
 
-    async def _reflection(self, run: Run, request: object, context: Context) -> object:
+    async def reflection(self, run: Run, request: object, context: Context) -> object:
+        """Let a call to reflection see what its caller may call."""
         record = current_call()
         exchanged = await self._checkpoint.recognize(record.method, record.metadata, self._call(record, context))
         _shown.set(self._checkpoint.methods_for(exchanged.caller if exchanged else None, self._admitted))
         async with exchanged.lasting() if exchanged else nullcontext():
             return await run(request, context)
 
-    async def _infrastructure(self, run: Run, request: object, context: Context) -> object:
+    async def infrastructure(self, run: Run, request: object, context: Context) -> object:
+        """Let a call to health through, as far as the limits let it."""
         call = self._call(current_call(), context)
         call.arrive()
         call.begin(Anonymous.INFRASTRUCTURE)

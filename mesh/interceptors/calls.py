@@ -60,7 +60,8 @@ class CallInterceptor:
             try:
                 self._describe(record, context)
                 answer = await run(request, context)
-                record.status = _status_name(context)
+                if record.status == _CANCELLED:  # what answers for somebody else has written down that call's
+                    record.status = _status_name(context)
             except grpc.aio.AbortError:
                 record.status = _status_name(context)
                 raise

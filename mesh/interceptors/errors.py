@@ -19,7 +19,13 @@ _STATUSES = {Code(status.value[0]): status for status in grpc.StatusCode if stat
 
 
 async def abort(context: Context, error: ServiceError) -> NoReturn:
-    """End the call with the error's status and details, among them its request id, under which the log says more."""
+    """End the call with the error's status and details."""
+    details = ((DETAILS_KEY, status_of(error).SerializeToString()),)
+    await context.abort(_STATUSES[error.code], error.message, details)
+
+
+def status_of(error: ServiceError) -> Status:
+    """Return an error's status with details, among them the current request id, under which the log says more."""
     details = [
         ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),
         RequestInfo(request_id=request_id.current()),
@@ -29,8 +35,7 @@ async def abort(context: Context, error: ServiceError) -> NoReturn:
     packed = [AnyMessage() for _ in details]
     for target, detail in zip(packed, details, strict=True):
         target.Pack(detail)
-    status = Status(code=error.code, message=error.message, details=packed)
-    await context.abort(_STATUSES[error.code], error.message, ((DETAILS_KEY, status.SerializeToString()),))
+    return Status(code=error.code, message=error.message, details=packed)
 
 
 def _violations(error: ServiceError) -> list[BadRequest]:

@@ -72,6 +72,19 @@ class LimitsConfig(Config, frozen=True):
     remembered: PositiveInt = 50_000
 
 
+class EnvoyConfig(Config, frozen=True):
+    """What Envoy and the checkpoint need to know where Envoy carries the calls."""
+
+    # Where the checkpoint listens, for Envoy alone: by mTLS.
+    server: ServerConfig
+    # How Envoy reaches the checkpoint. Questions go round among the addresses of the target.
+    checkpoint: ChannelConfig
+    # The workloads that may ask the checkpoint: what Envoy's certificate for it says.
+    workloads: tuple[str, ...] = ("gateway",)
+    # Where Envoy tells metrics, and can be stopped: an address of this machine alone.
+    admin_listen: str = "127.0.0.1:9901"
+
+
 class GatewayConfig(ServiceConfig, frozen=True):
     """What the gateway needs to know."""
 
@@ -94,3 +107,5 @@ class GatewayConfig(ServiceConfig, frozen=True):
     call_timeout_seconds: PositiveSeconds = 60.0
     # How much callers may do.
     limits: LimitsConfig = LimitsConfig()
+    # Where Envoy carries the calls, and asks about them. Absent: the gateway carries them itself.
+    envoy: EnvoyConfig | None = None
