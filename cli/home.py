@@ -15,7 +15,14 @@ from mesh.config import ConfigError
 from mesh.security.secret_files import write_private
 
 SERVICES = ("authserver", "payments", "gateway", "shops")
+# Judges for Envoy, with the gateway's configuration, in its place.
+CHECKPOINT = "checkpoint"
 DEFAULT_HOME = Path(".sekisho")
+
+
+def program(service: str) -> tuple[str, str]:
+    """Return the module that runs a service, and the service whose configuration it reads."""
+    return ("envoy_plane", "gateway") if service == CHECKPOINT else (service, service)
 
 
 class MeshAddresses(msgspec.Struct, frozen=True):

@@ -32,6 +32,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "Bring databases to the schema that this version works on. Running it again does nothing.",
     ),
     "policy": ("cli.policy.command", "Show, explain, check and compare who may call what; needs no mesh."),
+    "envoy": ("cli.envoy", "Have Envoy carry the calls: render its configuration."),
     "clients": (
         "cli.authserver.clients",
         "Provision clients, which no method on the wire can do; show them, and block them.",

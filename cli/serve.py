@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from cli.home import DEFAULT_HOME, Home
+from cli.home import DEFAULT_HOME, Home, program
 from cli.output import HomeOption
 
 
@@ -18,6 +18,7 @@ class ServiceName(enum.StrEnum):
     AUTHSERVER = "authserver"
     PAYMENTS = "payments"
     GATEWAY = "gateway"
+    CHECKPOINT = "checkpoint"
     SHOPS = "shops"
 
 
@@ -30,7 +31,10 @@ def serve(
 ) -> None:
     """Run one service in this process until SIGTERM. Logs go to standard error, as JSON lines.
 
+    The checkpoint is what Envoy asks where Envoy carries the calls; it reads the gateway's configuration.
+
     Example: sekisho serve gateway --config /etc/sekisho/gateway.yaml
     """
-    file = config or Home.at(home).config(service)
-    os.execv(sys.executable, [sys.executable, "-m", service, "--config", str(file)])  # noqa: S606 - no shell is wanted
+    module, of = program(service)
+    file = config or Home.at(home).config(of)
+    os.execv(sys.executable, [sys.executable, "-m", module, "--config", str(file)])  # noqa: S606 - no shell is wanted

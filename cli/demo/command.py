@@ -17,9 +17,10 @@ from cli.demo.hops import Hop
 from cli.demo.sequence import draw_sequence, short, without_repeats
 from cli.demo.story import Step, Story
 from cli.home import DEFAULT_HOME, Home, MeshAddresses
+from cli.local.configurations import MeshOptions, Plane
 from cli.local.signals import until_signal
 from cli.local.supervisor import ServiceDied
-from cli.local.up import mesh_up
+from cli.local.up import PlaneOption, mesh_up
 from cli.output import JsonOption, console, print_json
 from cli.wire import public_channel
 
@@ -33,6 +34,7 @@ def demo(
             envvar="SEKISHO_HOME",
         ),
     ] = None,
+    plane: PlaneOption = Plane.GATEWAY,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -40,18 +42,21 @@ def demo(
 
     Shows every call between services, and then what is refused. Ends with status 0 only if all came out so.
 
-    Example: sekisho demo --json | tail -n 1
+    Examples:
+    sekisho demo --json | tail -n 1;
+    sekisho demo --plane envoy
+
     """
-    told = asyncio.run(until_signal(_tell(home, _JsonTeller() if as_json else _TextTeller())))
+    told = asyncio.run(until_signal(_tell(home, plane, _JsonTeller() if as_json else _TextTeller())))
     raise typer.Exit(0 if told else 1)
 
 
-async def _tell(home: Path | None, teller: "_TextTeller | _JsonTeller") -> bool:
+async def _tell(home: Path | None, plane: Plane, teller: "_TextTeller | _JsonTeller") -> bool:
     start = time.perf_counter()
     steps: list[Step] = []
     failure = ""
     try:
-        async with _mesh(home) as (at, addresses), AsyncExitStack() as stack:
+        async with _mesh(home, plane) as (at, addresses), AsyncExitStack() as stack:
             teller.begin(at)
             gateway = await stack.enter_async_context(public_channel(addresses.gateway, addresses.ca))
             shops = await stack.enter_async_context(public_channel(addresses.shops, addresses.ca))
@@ -65,7 +70,7 @@ async def _tell(home: Path | None, teller: "_TextTeller | _JsonTeller") -> bool:
 
 
 @asynccontextmanager
-async def _mesh(home: Path | None) -> AsyncIterator[tuple[Home, MeshAddresses]]:
+async def _mesh(home: Path | None, plane: Plane) -> AsyncIterator[tuple[Home, MeshAddresses]]:
     """Use the mesh that is up, or start one and stop it afterwards."""
     chosen = Home.at(home or DEFAULT_HOME)
     if chosen.is_up():
@@ -73,7 +78,7 @@ async def _mesh(home: Path | None) -> AsyncIterator[tuple[Home, MeshAddresses]]:
         return
     with tempfile.TemporaryDirectory(prefix="sekisho-") as temporary:
         at = chosen if home else Home.at(Path(temporary))
-        async with mesh_up(at, port=0) as (addresses, _):
+        async with mesh_up(at, 0, MeshOptions(plane=plane)) as (addresses, _):
             yield at, addresses
 
 

@@ -1,5 +1,6 @@
 """The configurations that `sekisho up` writes for the services on this machine."""
 
+import enum
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ _Configuration: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Ports:
-    """The port of each service, that of the auth server's HTTP face, and those of each process's metrics."""
+    """The port of each service, of the auth server's HTTP face, of each process's metrics, and what Envoy needs."""
 
     gateway: int
     shops: int
@@ -44,6 +45,8 @@ class Ports:
     payments: int
     http: int
     metrics: tuple[int, ...] = ()
+    checkpoint: int = 0
+    envoy_admin: int = 0
 
     @property
     def http_url(self) -> str:
@@ -59,10 +62,17 @@ class Ports:
             processes: How many processes are to tell metrics.
 
         """
-        count = 5 + processes
+        count = 7 + processes
         ports = range(first, first + count) if first else [reserved_port() for _ in range(count)]
-        gateway, shops, authserver, payments, http, *metrics = ports
-        return cls(gateway, shops, authserver, payments, http, tuple(metrics))
+        gateway, shops, authserver, payments, http, *metrics, checkpoint, envoy_admin = ports
+        return cls(gateway, shops, authserver, payments, http, tuple(metrics), checkpoint, envoy_admin)
+
+
+class Plane(enum.StrEnum):
+    """What carries the calls."""
+
+    GATEWAY = "gateway"
+    ENVOY = "envoy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +85,7 @@ class MeshOptions:
         gateways: How many processes of the gateway share its port.
         restrictions: The gateway's file of restrictions.
         traces: The collector that all services send the traces of all calls to, `http://host:port`.
+        plane: What carries the calls.
 
     """
 
@@ -82,6 +93,7 @@ class MeshOptions:
     gateways: int = 1
     restrictions: Path | None = None
     traces: str | None = None
+    plane: Plane = Plane.GATEWAY
 
 
 def reserved_port() -> int:
@@ -193,6 +205,15 @@ def _gateway(home: Home, ports: Ports, options: MeshOptions) -> _Configuration:
             for name, port in backend_ports.items()
         ],
         **({"restrictions": str(options.restrictions.absolute())} if options.restrictions else {}),
+        **({"envoy": _envoy(home, ports)} if options.plane is Plane.ENVOY else {}),
+    }
+
+
+def _envoy(home: Home, ports: Ports) -> _Configuration:
+    return {
+        "server": _inside(home, "gateway", ports.checkpoint),
+        "checkpoint": _channel(home, "gateway", "gateway", ports.checkpoint),
+        "admin_listen": f"{HOST}:{ports.envoy_admin}",
     }
 
 

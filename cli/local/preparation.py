@@ -17,7 +17,8 @@ from authserver.installation import read_installation
 from authserver.tables import MAX_CLIENTS
 from cli.authserver.database import operator
 from cli.home import Home, MeshAddresses, read_credentials
-from cli.local.configurations import HOST, MeshOptions, Ports, configurations
+from cli.local.configurations import HOST, MeshOptions, Plane, Ports, configurations
+from cli.local.envoy import render_for
 from mesh.access.descriptors import own_contracts, read_methods
 from mesh.access.rules import ClientType
 from mesh.config import ConfigError, load
@@ -52,6 +53,8 @@ def prepare(home: Home, ports: Ports, options: MeshOptions | None = None) -> Mes
     for service, config in configurations(home, ports, options or MeshOptions()).items():
         text = "# Written by `sekisho up`, anew at each start.\n" + yaml.safe_dump(config, sort_keys=False)
         (home.folder(service) / "config.yaml").write_text(text)
+    if options and options.plane is Plane.ENVOY:
+        render_for(home)
     for service in MIGRATED:
         migrate(service, home.database(service))
     addresses = MeshAddresses(

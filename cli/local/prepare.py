@@ -6,8 +6,9 @@ from typing import Annotated
 import typer
 
 from cli.home import DEFAULT_HOME, Home
-from cli.local.configurations import DEFAULT_PORT, Ports
+from cli.local.configurations import DEFAULT_PORT, MeshOptions, Plane, Ports
 from cli.local.preparation import prepare as prepare_home
+from cli.local.up import PlaneOption
 from cli.output import HomeOption, JsonOption, console, print_json
 from mesh.config import ConfigError
 from mesh.security import pki
@@ -18,11 +19,12 @@ _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 def prepare(
     home: HomeOption = DEFAULT_HOME,
     port: Annotated[
-        int, typer.Option(min=0, max=65532, help="The gateway's port; the others follow it. 0: free ports.")
+        int, typer.Option(min=0, max=65400, help="The gateway's port; the others follow it. 0: free ports.")
     ] = DEFAULT_PORT,
     workload: Annotated[
         list[str] | None, typer.Option(help="A service of your own that needs a certificate, too.")
     ] = None,
+    plane: PlaneOption = Plane.GATEWAY,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -35,7 +37,7 @@ def prepare(
         if not _NAME.fullmatch(name):
             raise ConfigError(f"{name} is no name for a workload: lower-case letters, digits, and hyphens between them")
     with there.locked():
-        prepare_home(there, Ports.choose(port))
+        prepare_home(there, Ports.choose(port), MeshOptions(plane=plane))
         for name in workload or ():
             _certify(there, name)
     if as_json:

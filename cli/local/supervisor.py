@@ -3,7 +3,7 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,9 @@ import msgspec
 import yaml
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from cli.home import SERVICES, Home
+from cli.home import CHECKPOINT, SERVICES, Home, program
+from cli.local.configurations import Plane
+from cli.local.envoy import ENVOY, envoy_command
 from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig
 from mesh.errors import Mendable
@@ -33,13 +35,14 @@ class ServiceDied(Mendable):
 
 @asynccontextmanager
 async def supervised(
-    home: Home, gateways: int = 1, metrics: Mapping[str, str] | None = None
+    home: Home, running: Mapping[str, str], metrics: Mapping[str, str] | None = None
 ) -> AsyncIterator["Supervisor"]:
     """Start all services, wait until each answers its health check, and stop them on leaving.
 
     Args:
         home: Where they live.
-        gateways: How many processes of the gateway there are, all on its one port and with one log.
+        running: The service of each process, by the process's name, in the order in which they start. Processes of
+            one service share its port and its log.
         metrics: Where each process is to tell its metrics, by its name, `host:port`.
 
     Raises:
@@ -47,7 +50,7 @@ async def supervised(
 
     """
     async with AsyncExitStack() as stack:
-        supervisor = Supervisor(home, gateways, metrics or {})
+        supervisor = Supervisor(home, running, metrics or {})
         stack.push_async_callback(supervisor.stop)
         await supervisor.start()
         yield supervisor
@@ -56,10 +59,10 @@ async def supervised(
 class Supervisor:
     """The processes of one mesh."""
 
-    def __init__(self, home: Home, gateways: int, metrics: Mapping[str, str]) -> None:
+    def __init__(self, home: Home, running: Mapping[str, str], metrics: Mapping[str, str]) -> None:
         self._home = home
         self._metrics = metrics
-        self._services = processes(gateways)
+        self._services = running
         self._processes: dict[str, asyncio.subprocess.Process] = {}
 
     async def start(self) -> None:
@@ -69,13 +72,12 @@ class Supervisor:
             ServiceDied: If one ends, or does not answer in time.
 
         """
-        for service in SERVICES:
-            self._home.log(service).write_bytes(b"")
+        for service in {*SERVICES, *self._services.values()}:
+            self._home.log(log_of(service)).write_bytes(b"")
         for name, service in self._services.items():
-            with self._home.log(service).open("ab") as log:
+            with self._home.log(log_of(service)).open("ab") as log:
                 self._processes[name] = await asyncio.create_subprocess_exec(
-                    *(sys.executable, "-m", service, "--config", str(self._home.config(service)), "--lifeline"),
-                    *(("--metrics-listen", self._metrics[name]) if name in self._metrics else ()),
+                    *self._command(name, service),
                     stdin=asyncio.subprocess.PIPE,
                     stdout=log,
                     stderr=log,
@@ -94,6 +96,13 @@ class Supervisor:
             ready.cancel()
             died.cancel()
 
+    def _command(self, name: str, service: str) -> Sequence[str]:
+        if service == ENVOY:
+            return envoy_command(self._home)
+        module, of = program(service)
+        metrics = ("--metrics-listen", self._metrics[name]) if name in self._metrics else ()
+        return (sys.executable, "-m", module, "--config", str(self._home.config(of)), "--lifeline", *metrics)
+
     async def _all_answer(self) -> None:
         await asyncio.gather(*(self._answers(service) for service in SERVICES))
 
@@ -109,7 +118,7 @@ class Supervisor:
         longer and longer pauses between its attempts to connect.
         """
         log = self._home.log(service)
-        count = list(self._services.values()).count(service)
+        count = list(self._services.values()).count(service)  # none of the gateway's, where Envoy is in its place
         while log.read_bytes().count(b'"started"') < count:  # noqa: ASYNC110 - other processes write it
             await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -128,11 +137,13 @@ class Supervisor:
                 wait.cancel()
         name = waits[done.pop()]
         status = self._processes[name].returncode
-        raise ServiceDied(f"{name} ended with status {status}{_last_error(self._home.log(self._services[name]))}")
+        raise ServiceDied(
+            f"{name} ended with status {status}{_last_error(self._home.log(log_of(self._services[name])))}"
+        )
 
     async def stop(self) -> None:
         """Stop the services, those that call others first; kill what does not stop in time."""
-        for name in reversed(self._services):
+        for name in reversed(list(self._services)):
             process = self._processes.get(name)
             if process is None or process.returncode is not None:
                 continue
@@ -144,11 +155,16 @@ class Supervisor:
                 await process.wait()
 
 
-def processes(gateways: int) -> dict[str, str]:
+def processes(gateways: int, plane: Plane = Plane.GATEWAY) -> dict[str, str]:
     """Return the name of each process, with its service, in the order in which they start."""
     more = {f"gateway {number}": "gateway" for number in range(2, gateways + 1)}
-    names = {service: service for service in SERVICES if service != "shops"}
-    return {**names, **more, "shops": "shops"}
+    doors = {CHECKPOINT: CHECKPOINT, ENVOY: ENVOY} if plane is Plane.ENVOY else {"gateway": "gateway", **more}
+    return {"authserver": "authserver", "payments": "payments", **doors, "shops": "shops"}
+
+
+def log_of(service: str) -> str:
+    """Return the service whose log a service writes to: Envoy writes the gateway's."""
+    return "gateway" if service == ENVOY else service
 
 
 def _health_channel(home: Home, service: str) -> grpc.aio.Channel:

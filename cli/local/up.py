@@ -4,18 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeAlias
 
 import msgspec
 import typer
 
 from cli.home import DEFAULT_HOME, Home, MeshAddresses
-from cli.local.configurations import DEFAULT_PORT, HOST, MeshOptions, Ports, require_free
+from cli.local.configurations import DEFAULT_PORT, HOST, MeshOptions, Plane, Ports, require_free
+from cli.local.envoy import ENVOY
 from cli.local.preparation import prepare
 from cli.local.signals import until_signal
 from cli.local.supervisor import Supervisor, processes, supervised
 from cli.output import HomeOption, JsonOption, console, print_json
 from mesh.config import ConfigError, TracingConfig
+
+PlaneOption: TypeAlias = Annotated[
+    Plane,
+    typer.Option("--plane", help="What carries the calls: the gateway, or Envoy, which asks a checkpoint."),
+]
 
 _TEXT = """[bold green]The mesh is up.[/] Ctrl-C stops it.
 
@@ -27,12 +33,12 @@ _TEXT = """[bold green]The mesh is up.[/] Ctrl-C stops it.
   operator             {operator_credentials}
   wallet application   {wallet_credentials}
   logs                 {logs}
-  metrics              {metrics[gateway]} and others: --json
+  metrics              {metrics[authserver]} and others: --json
 
 Try, in another terminal: [bold]sekisho demo --home {home}[/], and [bold]sekisho top --home {home}[/] to watch it"""
 
 
-def up(
+def up(  # noqa: PLR0913 - a command's options
     home: HomeOption = DEFAULT_HOME,
     port: Annotated[
         int, typer.Option(min=0, max=65400, help="The gateway's port; the others follow it. 0: free ports.")
@@ -50,6 +56,7 @@ def up(
         str | None,
         typer.Option(help="The OTLP collector that receives the traces of all calls, such as http://localhost:4317."),
     ] = None,
+    plane: PlaneOption = Plane.GATEWAY,
     *,
     as_json: JsonOption = False,
 ) -> None:
@@ -60,14 +67,17 @@ def up(
     Examples:
     sekisho up --home /tmp/mesh --port 0 --json;
     sekisho up --database 'postgresql://localhost/sekisho_{service}';
-    sekisho up --restrictions restrictions.yaml --traces http://localhost:4317
+    sekisho up --restrictions restrictions.yaml --traces http://localhost:4317;
+    sekisho up --plane envoy
 
     """
     if database and "{service}" not in database:
         raise ConfigError("--database needs {service} in it: each service has a database of its own")
     if traces:
         _require_endpoint(traces)
-    options = MeshOptions(database, gateways, restrictions, traces)
+    if plane is Plane.ENVOY and gateways > 1:
+        raise ConfigError("--gateways is for the gateway itself; one Envoy uses all cores")
+    options = MeshOptions(database, gateways, restrictions, traces, plane)
     asyncio.run(until_signal(_stay(Home.at(home), port, options, as_json=as_json)))
 
 
@@ -91,16 +101,17 @@ async def mesh_up(
     """
     options = options or MeshOptions()
     with home.locked():
-        names = processes(options.gateways)
+        names = processes(options.gateways, options.plane)
         ports = Ports.choose(port, len(names))
         if options.gateways > 1:
             require_free(ports.gateway)  # who shares a port would not notice a stranger there
         addresses = prepare(home, ports, options)
         metrics = {name: f"{HOST}:{number}" for name, number in zip(names, ports.metrics, strict=True)}
-        addresses = msgspec.structs.replace(
-            addresses, metrics={name: f"http://{address}/metrics" for name, address in metrics.items()}
-        )
-        async with supervised(home, options.gateways, metrics) as supervisor:
+        urls = {name: f"http://{address}/metrics" for name, address in metrics.items()}
+        if ENVOY in urls:
+            urls[ENVOY] = f"http://{HOST}:{ports.envoy_admin}/stats/prometheus"
+        addresses = msgspec.structs.replace(addresses, metrics=urls)
+        async with supervised(home, names, metrics) as supervisor:
             home.write_addresses(addresses)
             try:
                 yield addresses, supervisor
@@ -110,7 +121,7 @@ async def mesh_up(
 
 async def _stay(home: Home, port: int, options: MeshOptions, *, as_json: bool) -> None:
     if not as_json:
-        console.print("starting authserver, payments, gateway and shops …")
+        console.print(f"starting {', '.join(processes(1, options.plane))} …")
     async with mesh_up(home, port, options) as (addresses, supervisor):
         where = msgspec.structs.asdict(addresses)
         if as_json:

@@ -27,7 +27,9 @@ from tests.databases import upgrade_to
 
 
 def test_ports_follow_the_gateways() -> None:
-    assert Ports.choose(7443) == Ports(gateway=7443, shops=7444, authserver=7445, payments=7446, http=7447)
+    assert Ports.choose(7443) == Ports(
+        gateway=7443, shops=7444, authserver=7445, payments=7446, http=7447, checkpoint=7448, envoy_admin=7449
+    )
     assert Ports.choose(7443, 3).metrics == (7448, 7449, 7450)
 
 
