@@ -3,6 +3,7 @@
 from envoy_plane.asked_call import AskedCall, bearer, refusal_headers, socket_name
 from envoy_plane.doors import Doors
 from envoy_plane.facts import facts_of
+from envoy_plane.kept_decisions import KeptDecisions
 from mesh.calls.call_record import current_call
 from mesh.calls.metadata import AUTHORIZATION
 from mesh.calls.wrapping import Context
@@ -19,11 +20,13 @@ class AuthorizationServicer(pb_grpc.AuthorizationServicer):
 
     Args:
         doors: Where calls come in.
+        kept: What Envoy may keep.
 
     """
 
-    def __init__(self, doors: Doors) -> None:
+    def __init__(self, doors: Doors, kept: KeptDecisions) -> None:
         self._doors = doors
+        self._kept = kept
 
     async def Check(self, request: pb.CheckRequest, _context: Context) -> pb.CheckResponse:  # noqa: N802 - named by the contract
         """Judge one call."""
@@ -45,9 +48,11 @@ class AuthorizationServicer(pb_grpc.AuthorizationServicer):
             )
         finally:
             limited.end()
-        allowed = pb.OkHttpResponse()
+        allowed, facts = pb.OkHttpResponse(), facts_of(record)
         if exchanged is None:
             allowed.headers_to_remove.append(AUTHORIZATION)
         else:
             allowed.headers.append(bearer(exchanged.private_token))
-        return pb.CheckResponse(status=pb.Status(), ok_response=allowed, dynamic_metadata=facts_of(record))
+            if keep := self._kept.keepable(record, call.path, exchanged):
+                facts.update({"keep": keep})
+        return pb.CheckResponse(status=pb.Status(), ok_response=allowed, dynamic_metadata=facts)

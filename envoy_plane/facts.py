@@ -4,6 +4,9 @@ from google.protobuf.struct_pb2 import Struct
 
 from mesh.calls.call_record import CallRecord
 
+# Where the log finds them.
+NAMESPACE, FACTS = "sekisho", "facts"
+
 
 def facts_of(record: CallRecord) -> Struct:
     """Return what the checkpoint knows of a call, under the names that the gateway's log has for it."""

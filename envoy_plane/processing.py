@@ -7,7 +7,7 @@ from google.protobuf.struct_pb2 import Struct
 
 from envoy_plane.asked_call import AskedCall, bearer, refusal_headers, socket_name
 from envoy_plane.doors import Doors
-from envoy_plane.facts import facts_of
+from envoy_plane.facts import FACTS, NAMESPACE, facts_of
 from mesh.calls.call_record import CallRecord, current_call
 from mesh.calls.metadata import AUTHORIZATION
 from mesh.calls.wrapping import Context
@@ -19,8 +19,6 @@ from sekisho.envoy.http_pb2 import HttpStatus
 # What Envoy is configured to tell of each stream, and by which filter.
 SOURCE_ADDRESS = "source.address"
 FILTER = "envoy.filters.http.ext_proc"
-# Where the log finds what is known of a stream.
-NAMESPACE = "sekisho"
 
 _HTTP_OK = 200  # as every answer of gRPC; the status is in the headers
 
@@ -92,5 +90,5 @@ def _end(record: CallRecord, error: ServiceError) -> pb.ProcessingResponse:
 def _named(facts: Struct) -> Struct:
     """Return facts under the name that they have in the log; of another filter's, it would be the filter's."""
     named = Struct()
-    named.update({NAMESPACE: facts})
+    named.update({NAMESPACE: {FACTS: facts}})
     return named

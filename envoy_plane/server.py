@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 from envoy_plane.authorization import AuthorizationServicer
 from envoy_plane.doors import Doors
+from envoy_plane.kept_decisions import KeptDecisions, KeptDecisionsServicer, RecentRevocations
 from envoy_plane.outsiders import OutsidersInterceptor
 from envoy_plane.processing import ExternalProcessorServicer
 from gateway.judging import judging
@@ -34,10 +35,15 @@ async def running(config: GatewayConfig) -> AsyncIterator[Server]:
     async with AsyncExitStack() as stack:
         traces = await stack.enter_async_context(tracing(config.tracing, NAME))
         judges = await stack.enter_async_context(judging(config, traces))
-        doors = Doors(judges)
+        doors, kept, revocations = Doors(judges), KeptDecisions(judges), RecentRevocations()
+        workloads = frozenset(config.envoy.workloads)
         services = [
-            Service.of(servicer, frozenset(config.envoy.workloads))
-            for servicer in (AuthorizationServicer(doors), ExternalProcessorServicer(doors))
+            Service.of(servicer, workloads, silent=isinstance(servicer, KeptDecisionsServicer))
+            for servicer in (
+                AuthorizationServicer(doors, kept),
+                ExternalProcessorServicer(doors),
+                KeptDecisionsServicer(judges, kept, revocations),
+            )
         ]
         metrics = Metrics(config.metrics_listen, judges.routes)
         server = Server(
@@ -54,7 +60,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[Server]:
             observers=[*metrics.observers, *traces.observers()],
         )
         told = await stack.enter_async_context(
-            judges.following(lambda name, serving: server.report(name, serving=serving))
+            judges.following(lambda name, serving: server.report(name, serving=serving), revocations.hear)
         )
         await stack.enter_async_context(metrics.served(told))
         stack.push_async_callback(server.stop)

@@ -127,6 +127,11 @@ class ExchangeCache:
         """Return how many are kept."""
         return len(self._kept)
 
+    @property
+    def believed(self) -> bool:
+        """Whether the feed was heard within the grace, so that what is kept may be used."""
+        return self._clock() < self._known_until
+
     def find(self, key: Key) -> Exchanged | None:
         """Return an exchange that may be used again."""
         exchanged = self._kept.get(key)
@@ -142,7 +147,7 @@ class ExchangeCache:
         if self.position is not None and exchanged.position < self.position:
             return False
         self._release(exchanged.key)
-        if self._clock() < self._known_until:
+        if self.believed:
             self._kept[exchanged.key] = exchanged
             self._audiences.add(exchanged.key[1])
             if len(self._kept) > self.capacity:

@@ -15,7 +15,7 @@ from gateway.interceptor import CheckpointInterceptor, currently_shown
 from gateway.limits import Limits, Room
 from gateway.metrics import GatewayMetrics
 from gateway.restrictions_in_force import RestrictionsInForce
-from gateway.revocations import SILENCE_SECONDS, RevocationWatch
+from gateway.revocations import SILENCE_SECONDS, Hear, RevocationWatch
 from mesh.access.descriptors import Method
 from mesh.background import working
 from mesh.channels.channel import open_channel
@@ -75,14 +75,17 @@ class Judging:
         return ReflectionHandler({each: self.contracts.declared[each] for each in sorted(services)}, currently_shown)
 
     @asynccontextmanager
-    async def following(self, report: Callable[[str, bool], object]) -> AsyncIterator[GatewayMetrics]:
+    async def following(
+        self, report: Callable[[str, bool], object], hear: Hear | None = None
+    ) -> AsyncIterator[GatewayMetrics]:
         """Follow what is revoked and restricted, as long as the context lasts; yield what there is to tell of it.
 
         Args:
             report: Is told what goes by a name, as health checks ask for it, and whether all is well with it.
+            hear: Is told what is revoked, once it is in force here.
 
         """
-        watch = RevocationWatch(self._auth, self.cache, time.monotonic, partial(report, REVOCATIONS))
+        watch = RevocationWatch(self._auth, self.cache, time.monotonic, partial(report, REVOCATIONS), hear)
         async with working(watch.run()), self.restrictions.following(partial(report, RESTRICTIONS)):
             yield GatewayMetrics(self.cache, watch, self.limits, self.rooms, self.restrictions)
 

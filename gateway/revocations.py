@@ -1,12 +1,14 @@
 """Follows the auth server's feed of revocations, so that the exchange cache knows what holds."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import grpc
 import structlog
 
 from gateway.exchange_cache import ExchangeCache, FeedWentBack
+from mesh.access.revocation import Revocation
 from mesh.access.revocation_messages import revocation_of
 from mesh.background import forever
 from sekisho.auth.v1 import revocation_service_pb2 as pb
@@ -16,6 +18,9 @@ from sekisho.auth.v1 import revocation_service_pb2_grpc
 SILENCE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
 _LOOK_SECONDS = 0.1
+
+# Is told a position of the feed, and what was revoked up to it.
+Hear: TypeAlias = Callable[[int, Sequence[Revocation]], None]
 
 _log = structlog.get_logger()
 
@@ -28,6 +33,7 @@ class RevocationWatch:
         cache: Is told what was revoked.
         clock: Seconds that never go back; the cache's.
         report: Is told whether the feed is heard, at first, and at each change.
+        hear: Is told what the cache is told, after it.
 
     """
 
@@ -37,11 +43,13 @@ class RevocationWatch:
         cache: ExchangeCache,
         clock: Callable[[], float],
         report: Callable[[bool], object],
+        hear: Hear | None = None,
     ) -> None:
         self._stub = revocation_service_pb2_grpc.RevocationServiceStub(channel)
         self._cache = cache
         self._clock = clock
         self._report = report
+        self._hear = hear
         self._heard = float("-inf")
         self._trouble = ""
         self._reported: bool | None = None
@@ -85,7 +93,10 @@ class RevocationWatch:
                     message = await call.read()
                 if not isinstance(message, pb.WatchRevocationsResponse):
                     return
-                self._cache.hear(message.position, [revocation_of(each) for each in message.revocations])
+                revocations = [revocation_of(each) for each in message.revocations]
+                self._cache.hear(message.position, revocations)
+                if self._hear:
+                    self._hear(message.position, revocations)
                 self._heard = self._clock()
         finally:
             call.cancel()

@@ -2,29 +2,33 @@
 
 import math
 from collections.abc import Iterable
+from importlib.resources import files
 
 from envoy_plane.asked_call import LISTENER_KEY
-from envoy_plane.processing import FILTER, NAMESPACE, SOURCE_ADDRESS
+from envoy_plane.facts import NAMESPACE
+from envoy_plane.processing import FILTER, SOURCE_ADDRESS
 from envoy_plane.rendering.clusters import CHECKPOINT
 from envoy_plane.rendering.log import access_log
-from envoy_plane.rendering.routes import route_configuration
+from envoy_plane.rendering.routes import LUA, route_configuration
 from envoy_plane.rendering.secrets import Secrets
 from envoy_plane.rendering.typed import Json, duration, extension, socket_address
 from gateway.exchange import TIMEOUT_SECONDS
 from mesh.calls.metadata import AUTHORIZATION
 from mesh.calls.request_id import KEY as REQUEST_ID
 from policy.routes import Route
-from policy.sources.gateway_config import ListenerConfig
+from policy.sources.gateway_config import EnvoyConfig, ListenerConfig
 
 _MANAGER = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 _EXT_AUTHZ = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthz"
 _EXT_PROC = "envoy.extensions.filters.http.ext_proc.v3.ExternalProcessor"
+_LUA = "envoy.extensions.filters.http.lua.v3.Lua"
 _ROUTER = "envoy.extensions.filters.http.router.v3.Router"
 _CONNECTION_LIMIT = "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit"
 _EARLY_MUTATION = "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation"
 
 _HANDSHAKE_SECONDS = "10s"
 _NEVER = "0s"
+_GENERATIONS = 2  # of kept decisions
 # The checkpoint waits for the auth server that long, and then has to answer.
 _ASK_SECONDS = TIMEOUT_SECONDS + 1
 _UNAVAILABLE = {"code": "ServiceUnavailable"}
@@ -38,11 +42,14 @@ _STRIPPED = (
 )
 
 
-def listener(config: ListenerConfig, routes: Iterable[Route], timeout_seconds: float, secrets: Secrets) -> Json:
+def listener(
+    config: ListenerConfig, envoy: EnvoyConfig, routes: Iterable[Route], timeout_seconds: float, secrets: Secrets
+) -> Json:
     """Return a listener.
 
     Args:
         config: The door.
+        envoy: What else Envoy is to do.
         routes: The methods that can be reached by it.
         timeout_seconds: The longest that a unary call may take.
         secrets: Where certificates are.
@@ -83,6 +90,7 @@ def listener(config: ListenerConfig, routes: Iterable[Route], timeout_seconds: f
         access_log=[access_log(config.name)],
         route_config=route_configuration(config.name, routes, timeout_seconds),
         http_filters=[
+            _kept_decisions(envoy.kept_decisions),
             _authorization(config.name),
             _processing(config.name),
             extension("envoy.filters.http.router", _ROUTER, suppress_envoy_headers=True),
@@ -110,6 +118,13 @@ def _stripping() -> Json:
     return extension("envoy.http.early_header_mutation.header_mutation", _EARLY_MUTATION, mutations=mutations)
 
 
+def _kept_decisions(capacity: int) -> Json:
+    """Return what uses decisions again; it does nothing for streams, which are watched."""
+    script = files(__package__).joinpath("kept_decisions.lua").read_text()
+    script = script.replace("@checkpoint@", CHECKPOINT).replace("@capacity@", str(capacity // _GENERATIONS))
+    return extension(LUA, _LUA, default_source_code={"inline_string": script})
+
+
 def _authorization(name: str) -> Json:
     """Return what asks the checkpoint about each unary call. What can't be asked about does not pass."""
     told = [AUTHORIZATION, REQUEST_ID]
@@ -122,6 +137,13 @@ def _authorization(name: str) -> Json:
         status_on_error=_UNAVAILABLE,
         encode_raw_headers=True,
         allowed_headers={"patterns": [{"exact": each} for each in told]},
+        # Asked, unless the script before it has said at last that it need not be.
+        filter_enabled_metadata={
+            "filter": NAMESPACE,
+            "path": [{"key": "kept"}],
+            "value": {"present_match": True},
+            "invert": True,
+        },
     )
 
 

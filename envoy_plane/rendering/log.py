@@ -1,8 +1,8 @@
 """Envoy's log: a JSON line for each call, with the names that the gateway's log has."""
 
+from envoy_plane.facts import FACTS, NAMESPACE
 from envoy_plane.rendering.typed import Json, extension
 
-_FACTS = "envoy.filters.http.ext_authz"
 _FILE_LOG = "envoy.extensions.access_loggers.file.v3.FileAccessLog"
 
 
@@ -16,7 +16,7 @@ def access_log(listener: str) -> Json:
         "request_id": "%REQ(X-REQUEST-ID)%",
         "method": "%REQ(:PATH)%",
         "peer": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS%",
-        **{name: f"%DYNAMIC_METADATA({_FACTS}:{name})%" for name in facts},
+        **{name: f"%DYNAMIC_METADATA({NAMESPACE}:{FACTS}:{name})%" for name in facts},
         "status": "%GRPC_STATUS(SNAKE_STRING)%",
         "request_bytes": "%BYTES_RECEIVED%",
         "response_bytes": "%BYTES_SENT%",

@@ -44,6 +44,7 @@ def render(config: GatewayConfig, routes: Mapping[str, Route], folder: Path) -> 
     listeners = [
         listener(
             each,
+            config.envoy,
             [route for route in routes.values() if route.reachable_by(each.client_types)],
             config.call_timeout_seconds,
             secrets,

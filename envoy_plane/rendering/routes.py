@@ -14,6 +14,10 @@ from policy.routes import Route
 
 _ROUTE = "envoy.config.route.v3.Route"
 _FILTER_CONFIG = "envoy.config.route.v3.FilterConfig"
+# The filter that keeps decisions.
+LUA = "envoy.filters.http.lua"
+
+_LUA_ROUTE = "envoy.extensions.filters.http.lua.v3.LuaPerRoute"
 _AUTHORIZATION = "envoy.filters.http.ext_authz"
 _AUTHORIZATION_ROUTE = "envoy.extensions.filters.http.ext_authz.v3.ExtAuthzPerRoute"
 _PROCESSING = "envoy.filters.http.ext_proc"
@@ -76,7 +80,9 @@ def _to_backend(route: Route, timeout_seconds: float) -> Json:
     longest = duration(timeout_seconds)
     target |= {"timeout": longest, "idle_timeout": longest}
     target["max_stream_duration"] = {"grpc_timeout_header_max": longest}
-    return {"route": target}
+    if method.rule is None or method.rule.public:
+        return {"route": target}
+    return {"route": target, "metadata": {"filter_metadata": {LUA: {"backend": route.backend}}}}
 
 
 def _to_checkpoint(listener: str) -> Json:
@@ -92,7 +98,7 @@ def _nowhere() -> Json:
 
 
 def _not_asked() -> Json:
-    return {_AUTHORIZATION: typed(_AUTHORIZATION_ROUTE, disabled=True)}
+    return {LUA: typed(_LUA_ROUTE, disabled=True), _AUTHORIZATION: typed(_AUTHORIZATION_ROUTE, disabled=True)}
 
 
 def _watched() -> Json:

@@ -1,12 +1,13 @@
 """Begins and ends each call: its record, the status of what went wrong, its log line."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NoReturn
 
 import grpc
 import structlog
 
+from mesh.access.descriptors import service_of
 from mesh.calls import request_id
 from mesh.calls.call_record import CallRecord, Observer, begin
 from mesh.calls.peers import workload_of
@@ -17,8 +18,6 @@ from mesh.telemetry.logging import log_call
 
 _log = structlog.get_logger()
 
-# What load balancers and supervisors ask for all the time says nothing about traffic.
-_SILENT_SERVICE = "/grpc.health.v1.Health/"
 # What HTTP/2 counts for each entry of metadata besides name and value (RFC 9113 §6.5.2).
 _ENTRY_BYTES = 32
 _STATUS_NAMES = {status.value[0]: status.name for status in grpc.StatusCode}
@@ -41,17 +40,27 @@ class CallInterceptor:
         observers: Are told of each call that has ended, and so logged; they must not raise.
         with_workloads: Whether callers show certificates.
         max_metadata_bytes: The most metadata of a call, by HTTP/2's count.
+        silent: The services of whose calls nobody is told: what load balancers and supervisors ask for all the time
+            says nothing about traffic.
 
     """
 
-    def __init__(self, observers: Sequence[Observer], *, with_workloads: bool, max_metadata_bytes: int) -> None:
+    def __init__(
+        self,
+        observers: Sequence[Observer],
+        *,
+        with_workloads: bool,
+        max_metadata_bytes: int,
+        silent: Collection[str] = (),
+    ) -> None:
         self._observers = observers
         self._with_workloads = with_workloads
         self._max_metadata_bytes = max_metadata_bytes
+        self._silent = frozenset(silent)
 
     def intercept(self, path: str, handler: Handler | None) -> Handler | None:
         """Wrap the handler."""
-        silent = path.startswith(_SILENT_SERVICE)
+        silent = service_of(path) in self._silent
 
         async def call(run: Run, request: object, context: Context) -> object:
             start = time.perf_counter()

@@ -9,6 +9,7 @@ from typing import Any
 import grpc
 
 from mesh.calls.call_record import Observer
+from mesh.calls.infrastructure import HEALTH_SERVICE
 from mesh.calls.wrapping import InterceptedHandlers, Interceptor
 from mesh.config import ConfigError, ServerConfig
 from mesh.interceptors.calls import CallInterceptor
@@ -37,6 +38,7 @@ class Service:
         register: The generated `add_…Servicer_to_server`.
         servicer: What implements it.
         workloads: The workloads that may call it, for a `PeerInterceptor`.
+        silent: Whether its calls come all the time and say nothing about traffic: they are neither logged nor counted.
 
     """
 
@@ -44,15 +46,16 @@ class Service:
     register: Callable[[Any, Any], None]
     servicer: object
     workloads: frozenset[str] = frozenset()
+    silent: bool = False
 
     @classmethod
-    def of(cls, servicer: object, workloads: frozenset[str] = frozenset()) -> "Service":
+    def of(cls, servicer: object, workloads: frozenset[str] = frozenset(), *, silent: bool = False) -> "Service":
         """Return the service that a servicer implements, by the generated class that it derives from."""
         generated = next(each for each in type(servicer).__mro__ if each.__module__.endswith(_STUBS))
         contract = sys.modules[generated.__module__.removesuffix("_grpc")].DESCRIPTOR
         name = contract.services_by_name[generated.__name__.removesuffix("Servicer")].full_name
         register = getattr(sys.modules[generated.__module__], f"add_{generated.__name__}_to_server")
-        return cls(name, register, servicer, workloads)
+        return cls(name, register, servicer, workloads, silent)
 
 
 class Server:
@@ -98,6 +101,7 @@ class Server:
             # gRPC's own bound holds for clients that have acknowledged it; those who never do may send sixteen
             # megabytes, or a few kilobytes that refer to as much.
             max_metadata_bytes=2 * config.max_metadata_bytes,
+            silent=[HEALTH_SERVICE, *(service.name for service in services if service.silent)],
         )
         # Messages are read last: what is wrong with them is for those who may call the method.
         handlers = InterceptedHandlers([calls, *interceptors, MessageInterceptor()])

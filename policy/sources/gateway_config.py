@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated
+
+import msgspec
 
 from mesh.access.rules import ClientType
 from mesh.config import ChannelConfig, Config, PositiveInt, PositiveRate, PositiveSeconds, ServerConfig, ServiceConfig
@@ -83,6 +86,9 @@ class EnvoyConfig(Config, frozen=True):
     workloads: tuple[str, ...] = ("gateway",)
     # Where Envoy tells metrics, and can be stopped: an address of this machine alone.
     admin_listen: str = "127.0.0.1:9901"
+    # The most decisions that each of Envoy's workers keeps, about 2 KiB each: as long as it hears what is revoked, it
+    # does not ask again. 0: it asks about each call.
+    kept_decisions: Annotated[int, msgspec.Meta(ge=0)] = 50_000
 
 
 class GatewayConfig(ServiceConfig, frozen=True):
