@@ -8,6 +8,7 @@ from envoy_plane.doors import Doors
 from envoy_plane.kept_decisions import KeptDecisions, KeptDecisionsServicer, RecentRevocations
 from envoy_plane.outsiders import OutsidersInterceptor
 from envoy_plane.processing import ExternalProcessorServicer
+from gateway.exchange import TIMEOUT_SECONDS
 from gateway.judging import judging
 from mesh.config import ConfigError
 from mesh.interceptors.peers import PeerInterceptor
@@ -20,11 +21,12 @@ NAME = "checkpoint"
 
 
 @asynccontextmanager
-async def running(config: GatewayConfig) -> AsyncIterator[Server]:
+async def running(config: GatewayConfig, exchange_timeout_seconds: float = TIMEOUT_SECONDS) -> AsyncIterator[Server]:
     """Run the checkpoint as long as the context lasts.
 
     Args:
         config: Of the gateway, with its part for Envoy.
+        exchange_timeout_seconds: How long a call waits for the auth server, also for it to come back.
 
     Raises:
         ConfigError: If a file is missing or wrong, contracts and configuration do not fit, or the address is taken.
@@ -34,7 +36,7 @@ async def running(config: GatewayConfig) -> AsyncIterator[Server]:
         raise ConfigError("the configuration has no part `envoy`, which says where the checkpoint listens")
     async with AsyncExitStack() as stack:
         traces = await stack.enter_async_context(tracing(config.tracing, NAME))
-        judges = await stack.enter_async_context(judging(config, traces))
+        judges = await stack.enter_async_context(judging(config, traces, exchange_timeout_seconds))
         doors, kept, revocations = Doors(judges), KeptDecisions(judges), RecentRevocations()
         workloads = frozenset(config.envoy.workloads)
         services = [

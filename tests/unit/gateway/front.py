@@ -10,13 +10,12 @@ from typing import Any
 import grpc
 
 from gateway.exchange import TIMEOUT_SECONDS
-from gateway.server import running
 from mesh.access.rules import ALL_CLIENT_TYPES, ClientType
 from mesh.calls.error_info import read_error_info
 from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig, ServerConfig
-from mesh.serving.server import Server
 from policy.sources.gateway_config import BackendConfig, GatewayConfig, ListenerConfig
+from tests.envoy import Door, doors
 from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, FakeBackend, MtlsServer, started
 
@@ -66,7 +65,7 @@ class Front:
 
     auth: FakeAuthServer
     backend: FakeBackend
-    servers: Sequence[Server]
+    servers: Sequence[Door]
     channel: grpc.aio.Channel
 
     def call(
@@ -129,7 +128,7 @@ async def gateway_front(
         if not backend.port:
             await stack.enter_async_context(started(backend))
         servers = await stack.enter_async_context(
-            running(gateway_config(auth, backend, **settings), exchange_timeout_seconds)
+            doors(gateway_config(auth, backend, **settings), exchange_timeout_seconds)
         )
         front = Front(auth, backend, servers, channel=None)  # type: ignore[arg-type]
         front.channel = await stack.enter_async_context(front.door(0))
