@@ -3,9 +3,11 @@
 import json
 import re
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 import yaml
 
@@ -15,7 +17,7 @@ from mesh.security import pki
 from mesh.security.tls import dns_name
 from policy.sources.descriptor_sets import read_descriptor_set
 from tests.clients.built import go_command, go_version, kept, run
-from tests.mesh import Mesh
+from tests.mesh import OK, Mesh, outcome
 from tests.services import Services
 from tests.waiting import listens, until
 
@@ -135,6 +137,46 @@ def test_without_a_token_that_is_for_it_the_suite_fails(suite: Path, front: Mesh
         told = run_case(suite, front, "empty_unary", token)
         assert told.returncode != 0
         assert says in told.stderr
+
+
+def silent_for(channel: grpc.Channel, token: str, seconds: int) -> tuple[str, str]:
+    """Ask the suite's server for one answer after a silence; return status and reason."""
+    parameters = b"\x08\x01\x10" + varint(seconds * 1_000_000)  # ResponseParameters: size, interval_us
+    request = b"\x12" + varint(len(parameters)) + parameters  # StreamingOutputCallRequest: response_parameters
+    metadata = [("authorization", f"Bearer {token}")]
+    try:
+        answers = list(channel.unary_stream(f"/{TEST}/StreamingOutputCall")(request, metadata=metadata, timeout=60))
+    except grpc.RpcError as error:
+        return outcome(error)
+    assert len(answers) == 1
+    return OK
+
+
+def varint(number: int) -> bytes:
+    low, high = number % 128, number // 128
+    return bytes([low + 128]) + varint(high) if high else bytes([low])
+
+
+def test_a_server_that_takes_few_pings_may_be_silent_for_long(front: Mesh, tmp_path: Path) -> None:
+    """The server is grpc-go's with all its defaults: a ping each second is far more often than it permits."""
+    config = front.config("gateway")
+    port = reserved_port()
+    config["listeners"][0]["server"]["listen"] = f"{HOST}:{port}"
+    config["grants"] = str(front.home.folder("gateway") / "grants.yaml")
+    config["backends"][-1]["keepalive_seconds"] = 1
+    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(config))
+    with (
+        (tmp_path / "gateway.log").open("wb") as log,
+        subprocess.Popen([sys.executable, "-m", "gateway", "--config", tmp_path / "gateway.yaml"], stderr=log) as other,
+        front.channel(f"{HOST}:{port}") as impatient,
+    ):
+        try:
+            grpc.channel_ready_future(impatient).result(timeout=30)
+            token, seconds = front.token("operator"), 6
+            assert silent_for(impatient, token, seconds) == ("UNAVAILABLE", "BACKEND_UNAVAILABLE")
+            assert silent_for(front.gateway, token, seconds) == OK
+        finally:
+            other.kill()
 
 
 def test_no_case_of_the_suite_is_forgotten(suite: Path) -> None:

@@ -19,8 +19,8 @@ from mesh.access.rules import ClientType
 from mesh.calls.error_info import DETAILS_KEY
 from mesh.config import ConfigError
 from mesh.security import pki
+from tests import raw_http2
 from tests.logs import captured
-from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import (
     Answer,
     FakeAuthServer,

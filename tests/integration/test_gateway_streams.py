@@ -17,8 +17,8 @@ from google.rpc.status_pb2 import Status as RichStatus
 
 from mesh.access.descriptors import Method
 from mesh.calls.error_info import DETAILS_KEY, read_error_info
+from tests import raw_http2
 from tests.logs import captured
-from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import changed, issue_certificates, private_token
 from tests.unit.gateway.front import PATIENCE_SECONDS, TOKEN, Status
 from tests.unit.gateway.stream_front import BOTH, DOWN, OPEN, STREAMS, UNARY, UP, StreamFront, stream_front

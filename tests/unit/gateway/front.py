@@ -17,7 +17,7 @@ from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig, ServerConfig
 from mesh.serving.server import Server
 from policy.sources.gateway_config import BackendConfig, GatewayConfig, ListenerConfig
-from tests.unit.gateway import raw_http2
+from tests import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, FakeBackend, MtlsServer, started
 
 PARTNER_METHOD = "/sekisho.payments.v1.PaymentService/CreatePayment"

@@ -26,7 +26,7 @@ from mesh.serving.reflection import ReflectionHandler
 from mesh.serving.server import Server
 from policy.routes import Route
 from policy.sources.gateway_config import LimitsConfig
-from tests.unit.gateway import raw_http2
+from tests import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, Metadata, MtlsServer, started
 from tests.unit.gateway.front import PATIENCE_SECONDS, TOKEN
 
