@@ -18,6 +18,7 @@ from authserver.tables import NAME_LENGTH
 from mesh.access.rules import ClientType
 from mesh.errors import Mendable
 from mesh.ids import new_id
+from mesh.readable_text import fault_of
 
 _PLATFORM_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 
@@ -117,8 +118,8 @@ def _add(
     *,
     platform_id: str,
 ) -> Credentials:
-    if not name.strip() or len(name) > NAME_LENGTH or not name.isprintable():
-        raise ProvisioningError(f"a client's name has 1 to {NAME_LENGTH} printable characters")
+    if fault := fault_of(name, NAME_LENGTH):
+        raise ProvisioningError(f"the client's name {fault}")
     _check_scopes(scopes)
     minted = mint(
         Client(

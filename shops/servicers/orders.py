@@ -116,7 +116,7 @@ class OrderServiceServicer(order_service_pb2_grpc.OrderServiceServicer):
 def _check(request: order_service_pb2.PlaceOrderRequest) -> None:
     fields = Fields()
     fields.random_request_id(request.request_id)
-    fields.text("payment_code", request.payment_code, max_length=200)
+    fields.identifier("payment_code", request.payment_code, max_length=200)
     if not 1 <= len(request.items) <= _MAX_ITEMS:
         fields.refuse("items", f"must be from 1 to {_MAX_ITEMS}")
     for index, item in enumerate(request.items[:_MAX_ITEMS]):
