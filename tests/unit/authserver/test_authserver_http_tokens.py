@@ -191,10 +191,10 @@ def asserting(face: Face, client_id: str, **changes: Any) -> dict[str, str]:
 
 def test_an_assertion_may_name_either_issuer_or_the_token_endpoint(face: Face) -> None:
     client_id = face.register(token_endpoint_auth_method="private_key_jwt", jwks={"keys": [EC_JWK]})["client_id"]
-    for aud in (face.url, face.config.issuer, face.url + TOKEN):
+    for aud in (face.url, face.config.issuer, face.url + TOKEN, [face.url]):
         assert face.http.post(TOKEN, data=asserting(face, client_id, aud=aud)).status_code == 200
         assert face.http.post(TOKEN, data=asserting(face, client_id, aud=aud) | {"client_id": client_id})
-    for aud in (face.url + "/", face.url + INTROSPECT, "https://other.example", [face.url]):
+    for aud in (face.url + "/", face.url + INTROSPECT, "https://other.example", [face.url, "https://other.example"]):
         answer = face.http.post(TOKEN, data=asserting(face, client_id, aud=aud))
         assert errors_of(answer) == (401, "invalid_client")
     other = asserting(face, client_id) | {"client_id": basic(face.shops)[0]}
