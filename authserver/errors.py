@@ -6,8 +6,8 @@ from mesh.errors import Code, Mendable, ServiceError
 class InvalidClient(ServiceError):
     """Client authentication failed (RFC 6749 §5.2).
 
-    Says the same of an unknown client, another method than the registered one, a wrong secret, and an assertion that
-    proves nothing or was used before.
+    Says the same of an unknown client, a wrong secret, and an assertion that proves nothing or was used before. Only
+    who has presented the right secret by another method than the registered one is told more.
     """
 
     code = Code.UNAUTHENTICATED

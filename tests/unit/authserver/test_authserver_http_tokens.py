@@ -182,6 +182,23 @@ def test_the_registered_method_is_the_only_one(face: Face, registration: dict[st
         assert answer.status_code == (200 if method == registered else 401), method
 
 
+@pytest.mark.parametrize("registered", ["client_secret_basic", "client_secret_post"])
+def test_who_proves_the_secret_by_another_method_is_told_the_registered_one_and_nobody_else_is(
+    face: Face, registered: str
+) -> None:
+    client = face.register(token_endpoint_auth_method=registered)
+    (other,) = {"client_secret_basic", "client_secret_post"} - {registered}
+
+    def words(client: dict[str, Any]) -> str:
+        answer = ways(face, client)[other]
+        assert errors_of(answer) == (401, "invalid_client")
+        return str(answer.json()["error_description"])
+
+    assert words(client).endswith(f"registered for another method: {registered}")
+    assert words({**client, "client_secret": "wrong"}) == words({**client, "client_id": "cli_unknown"})
+    assert "registered for" not in words({**client, "client_secret": "wrong"})
+
+
 def asserting(face: Face, client_id: str, **changes: Any) -> dict[str, str]:
     now = int(time.time())
     claims = {"aud": face.url, "jti": f"{client_id}-{time.time_ns()}", "exp": now + 60, "iat": now}
@@ -347,6 +364,13 @@ def test_failures_are_throttled_and_the_right_secret_always_passes(own_face: Fac
     assert errors_of(answers[11]) == (429, "temporarily_unavailable")
     assert 1 <= int(answers[11].headers["retry-after"]) <= 12
     assert own_face.token(own_face.shops)
+
+
+def test_the_right_secret_by_another_method_counts_as_no_failure(own_face: Face) -> None:
+    client = own_face.register(token_endpoint_auth_method="client_secret_post")
+    answers = [own_face.http.post(TOKEN, data=GRANT, auth=basic(client)) for _ in range(12)]
+    assert {errors_of(answer) for answer in answers} == {(401, "invalid_client")}
+    assert errors_of(own_face.http.post(TOKEN, data=GRANT, auth=(client["client_id"], "x"))) == (401, "invalid_client")
 
 
 def test_a_strict_server_takes_no_assertion_for_the_token_endpoint(
