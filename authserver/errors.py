@@ -48,7 +48,7 @@ class InvalidTarget(ServiceError):
     code = Code.INVALID_ARGUMENT
 
 
-class InvalidClientMetadata(ServiceError):
+class InvalidClientMetadata(ServiceError, Mendable):
     """A field of the registration has a value that can't be granted (RFC 7591 §3.2.2)."""
 
     code = Code.INVALID_ARGUMENT
