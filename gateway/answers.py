@@ -6,6 +6,7 @@ from typing import Any, NoReturn
 import grpc
 
 from gateway.errors import BackendFault, BackendUnavailable
+from gateway.forwarding import returned_metadata
 from mesh.calls.call_record import CallRecord
 from mesh.calls.wrapping import Context
 from mesh.channels.core import UnaryCall
@@ -17,14 +18,14 @@ async def relay_answer(call: UnaryCall, context: Context) -> bytes:
         response: bytes | None = await call.answer()
     except grpc.aio.AioRpcError as error:
         if initial := error.initial_metadata():
-            await context.send_initial_metadata(tuple(initial))
+            await context.send_initial_metadata(returned_metadata(tuple(initial)))
         await _relay_error(error, context)
     if response is None:  # grpc.aio's way to say that the stream ended before a message
         raise BackendFault("the service gave no answer")
     if call.initial_metadata:
-        await context.send_initial_metadata(call.initial_metadata)
+        await context.send_initial_metadata(returned_metadata(call.initial_metadata))
     if call.trailing_metadata:
-        context.set_trailing_metadata(call.trailing_metadata)
+        context.set_trailing_metadata(returned_metadata(call.trailing_metadata))
     return response
 
 
@@ -80,7 +81,7 @@ class AnswersRelay:
             # A call that has already ended had trailers only, without headers. Clients retry such calls, so this must
             # stay so.
             if initial or not call.done():
-                await context.send_initial_metadata(tuple(initial or ()))
+                await context.send_initial_metadata(returned_metadata(tuple(initial or ())))
             while (message := await self._read()) is not grpc.aio.EOF:
                 if self._only_one and record.response_messages:
                     raise BackendFault("the service gave more than one answer")
@@ -91,7 +92,7 @@ class AnswersRelay:
             await _relay_error(error, context)
         if self._only_one and not record.response_messages:
             raise BackendFault("the service gave no answer")
-        context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+        context.set_trailing_metadata(returned_metadata(tuple(await call.trailing_metadata())))
 
     async def _read(self) -> Any:  # noqa: ANN401 - a message, or EOF
         self._reading = True
@@ -110,4 +111,4 @@ async def _relay_error(error: grpc.aio.AioRpcError, context: Context) -> NoRetur
         raise BackendUnavailable(
             "the service can't be reached, or broke off; an idempotent call may be tried again"
         ) from error
-    await context.abort(error.code(), error.details() or "", trailing)
+    await context.abort(error.code(), error.details() or "", returned_metadata(trailing))

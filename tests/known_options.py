@@ -56,7 +56,7 @@ def _keys(value: Any) -> Iterator[str]:
 @functools.cache
 def _knows(name: str) -> bool:
     """Say whether a name is among the core's strings, and no part of a longer one."""
-    return re.search(rb"(?<![A-Za-z_.])" + re.escape(name.encode()) + rb"(?![A-Za-z_.])", _core()) is not None
+    return re.search(rb"(?<![A-Za-z_])" + re.escape(name.encode()) + rb"(?![A-Za-z_.])", _core()) is not None
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from mesh.access.descriptors import read_methods
 from mesh.security import pki
 from mesh.security.tls import dns_name
 from policy.sources.descriptor_sets import read_descriptor_set
+from tests import raw_http2
 from tests.clients.built import go_command, go_version, kept, run
 from tests.mesh import OK, Mesh, outcome
 from tests.services import Services
@@ -177,6 +178,18 @@ def test_a_server_that_takes_few_pings_may_be_silent_for_long(front: Mesh, tmp_p
             assert silent_for(front.gateway, token, seconds) == OK
         finally:
             other.kill()
+
+
+async def test_what_is_for_one_hop_does_not_disturb_a_server_that_refuses_it(front: Mesh) -> None:
+    names = "keep-alive proxy-connection proxy-authorization transfer-encoding upgrade expect trailer content-length"
+    port = front.addresses["gateway"].rpartition(":")[2]
+    for name in names.split():
+        headers = [(b"authorization", f"Bearer {front.token('operator')}".encode()), (name.encode(), b"7")]
+        message = raw_http2.grpc_message(b"")
+        answer = await raw_http2.post(
+            int(port), Path(front.addresses["ca"]), f"/{TEST}/EmptyCall", headers, open_data=message, data=b""
+        )
+        assert answer.status == 0, name
 
 
 def test_no_case_of_the_suite_is_forgotten(suite: Path) -> None:

@@ -772,3 +772,10 @@ async def test_streams_leave_nothing_behind(front: StreamFront) -> None:
     # Some come once, for good, such as what formats a traceback; each stream has dozens.
     assert await many(20) <= objects_before + 2_000
     assert peak_memory() - memory < 32 * MIB
+
+
+@pytest.mark.parametrize("left", [b"99999999H", b"2562047H", b"99999999M", b"10S"])
+@pytest.mark.parametrize("method", [UNARY, *STREAMS], ids=lambda method: method.path)
+async def test_a_deadline_may_be_as_far_away_as_can_be_written(front: StreamFront, method: Method, left: bytes) -> None:
+    answer = await front.post(method, MESSAGE, (b"grpc-timeout", left))
+    assert answer.status == 0
