@@ -13,8 +13,8 @@ _USER_AGENT = "user-agent"
 # Where the caller is, and with what.
 _CALLERS_ADDRESS = "x-forwarded-for"
 _CALLERS_AGENT = "x-forwarded-user-agent"
-# What HTTP says between two neighbours (RFC 9110 §7.6.1), and of the form of a message: the next hop's transport says it
-# anew. Servers refuse calls with some of these.
+# What HTTP says between two neighbours (RFC 9110 §7.6.1), and of the form of a message. The next hop's transport says
+# it anew; servers refuse calls with some of these.
 _HOP_BY_HOP = (
     r"connection|proxy-.*|keep-alive|te|trailer|transfer-encoding|upgrade|expect|content-length|content-type|host"
     r"|http2-settings"

@@ -5,6 +5,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -158,38 +159,56 @@ def varint(number: int) -> bytes:
     return bytes([low + 128]) + varint(high) if high else bytes([low])
 
 
-def test_a_server_that_takes_few_pings_may_be_silent_for_long(front: Mesh, tmp_path: Path) -> None:
-    """The server is grpc-go's with all its defaults: a ping each second is far more often than it permits."""
-    config = front.config("gateway")
-    port = reserved_port()
+@contextmanager
+def another_gateway(front: Mesh, folder: Path, **backend: object) -> Iterator[int]:
+    """Run a second gateway, whose backend differs in some settings; yield its port."""
+    config, port = front.config("gateway"), reserved_port()
     config["listeners"][0]["server"]["listen"] = f"{HOST}:{port}"
     config["grants"] = str(front.home.folder("gateway") / "grants.yaml")
-    config["backends"][-1]["keepalive_seconds"] = 1
-    (tmp_path / "gateway.yaml").write_text(yaml.safe_dump(config))
-    with (
-        (tmp_path / "gateway.log").open("wb") as log,
-        subprocess.Popen([sys.executable, "-m", "gateway", "--config", tmp_path / "gateway.yaml"], stderr=log) as other,
-        front.channel(f"{HOST}:{port}") as impatient,
-    ):
+    config["backends"][-1] |= backend
+    (folder / "gateway.yaml").write_text(yaml.safe_dump(config))
+    command = [sys.executable, "-m", "gateway", "--config", folder / "gateway.yaml"]
+    with (folder / "gateway.log").open("wb") as log, subprocess.Popen(command, stderr=log) as gateway:
         try:
-            grpc.channel_ready_future(impatient).result(timeout=30)
-            token, seconds = front.token("operator"), 6
-            assert silent_for(impatient, token, seconds) == ("UNAVAILABLE", "BACKEND_UNAVAILABLE")
-            assert silent_for(front.gateway, token, seconds) == OK
+            until(lambda: listens(port))
+            yield port
         finally:
-            other.kill()
+            gateway.kill()
 
 
-async def test_what_is_for_one_hop_does_not_disturb_a_server_that_refuses_it(front: Mesh) -> None:
+def test_a_server_that_takes_few_pings_may_be_silent_for_long(front: Mesh, tmp_path: Path) -> None:
+    """The server is grpc-go's with all its defaults: a ping each second is far more often than it permits."""
+    token, seconds = front.token("operator"), 6
+    with another_gateway(front, tmp_path, keepalive_seconds=1) as port, front.channel(f"{HOST}:{port}") as impatient:
+        assert silent_for(impatient, token, seconds) == ("UNAVAILABLE", "BACKEND_UNAVAILABLE")
+    assert silent_for(front.gateway, token, seconds) == OK
+
+
+@contextmanager
+def http_server(suite: Path, front: Mesh) -> Iterator[str]:
+    """Run the suite's service by Go's own HTTP server; yield its address."""
+    address = f"{HOST}:{reserved_port()}"
+    files = [front.home.pki / "interop.pem", front.home.pki / "interop-key.pem"]
+    with subprocess.Popen([suite / "interop", address, *files]) as server:
+        try:
+            until(lambda: listens(int(address.rpartition(":")[2])))
+            yield address
+        finally:
+            server.kill()
+
+
+async def test_what_is_for_one_hop_does_not_disturb_a_server_that_refuses_it(
+    suite: Path, front: Mesh, tmp_path: Path
+) -> None:
     names = "keep-alive proxy-connection proxy-authorization transfer-encoding upgrade expect trailer content-length"
-    port = front.addresses["gateway"].rpartition(":")[2]
-    for name in names.split():
-        headers = [(b"authorization", f"Bearer {front.token('operator')}".encode()), (name.encode(), b"7")]
-        message = raw_http2.grpc_message(b"")
-        answer = await raw_http2.post(
-            int(port), Path(front.addresses["ca"]), f"/{TEST}/EmptyCall", headers, open_data=message, data=b""
-        )
-        assert answer.status == 0, name
+    ca, bearer = Path(front.addresses["ca"]), (b"authorization", f"Bearer {front.token('operator')}".encode())
+    with http_server(suite, front) as address:
+        channel = front.config("gateway")["backends"][-1]["channel"] | {"target": address}
+        with another_gateway(front, tmp_path, channel=channel) as port:
+            for name in names.split():
+                headers, message = [bearer, (name.encode(), b"7")], raw_http2.grpc_message(b"")
+                answer = await raw_http2.post(port, ca, f"/{TEST}/EmptyCall", headers, open_data=message, data=b"")
+                assert answer.status == 0, name
 
 
 def test_no_case_of_the_suite_is_forgotten(suite: Path) -> None:
