@@ -30,6 +30,9 @@ def open_channel(
     options: list[tuple[str, str | int]] = [
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", config.max_message_bytes),
+        # One limit, up to which all passes: gRPC refuses at random what is between two.
+        ("grpc.max_metadata_size", config.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", config.max_metadata_bytes),
         # A stream whose reader is slow may hold this side's 64 KiB; gRPC would let it grow to megabytes.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.keepalive_time_ms", int(keepalive_seconds * 1000)),

@@ -70,7 +70,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     INVALID_METADATA: _ErrorReason.ValueType  # 10
     """INVALID_ARGUMENT: a value in the call's metadata is not printable ASCII. Metadata: `key`."""
     BACKEND_FAULT: _ErrorReason.ValueType  # 11
-    """INTERNAL: the service said that all is well and gave no answer."""
+    """INTERNAL: the service said that all is well and gave no answer, or gave two, or more metadata than the gateway takes."""
     BACKEND_UNAVAILABLE: _ErrorReason.ValueType  # 12
     """UNAVAILABLE: the service can't be reached now. The caller tries again, with backoff."""
     WORKLOAD_NOT_ALLOWED: _ErrorReason.ValueType  # 13
@@ -218,7 +218,7 @@ INCOMPLETE_REQUEST: ErrorReason.ValueType  # 9
 INVALID_METADATA: ErrorReason.ValueType  # 10
 """INVALID_ARGUMENT: a value in the call's metadata is not printable ASCII. Metadata: `key`."""
 BACKEND_FAULT: ErrorReason.ValueType  # 11
-"""INTERNAL: the service said that all is well and gave no answer."""
+"""INTERNAL: the service said that all is well and gave no answer, or gave two, or more metadata than the gateway takes."""
 BACKEND_UNAVAILABLE: ErrorReason.ValueType  # 12
 """UNAVAILABLE: the service can't be reached now. The caller tries again, with backoff."""
 WORKLOAD_NOT_ALLOWED: ErrorReason.ValueType  # 13
