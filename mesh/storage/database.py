@@ -1,7 +1,7 @@
 """Units of work on a service's database, SQLite or PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias, TypeVar
@@ -145,11 +145,33 @@ def _parse(url: str) -> URL:
     try:
         parsed = make_url(url)
         backend = parsed.get_backend_name()
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # the latter for a port that is no number
         raise ConfigError(f"the database URL can't be read: {error}") from error
     if backend not in _DRIVERS or parsed.drivername not in {backend, _DRIVERS[backend]}:
         raise ConfigError(f"the database must be {' or '.join(_DRIVERS)}, not {parsed.drivername}")
+    (_check_sqlite if backend == "sqlite" else _check_postgresql)(parsed)
     return parsed.set(drivername=_DRIVERS[backend])
+
+
+def _check_sqlite(url: URL) -> None:
+    if url.host or url.database in {None, "", ":memory:"}:
+        raise ConfigError("a SQLite database needs the path of its file, as in sqlite:////var/lib/sekisho/payments.db")
+    _check_parameters(url, {"timeout"})
+    try:
+        float(str(url.query.get("timeout", _WAIT_SECONDS)))
+    except ValueError as error:
+        raise ConfigError("the database URL's timeout must be a number of seconds") from error
+
+
+def _check_postgresql(url: URL) -> None:
+    from psycopg.pq import Conninfo  # noqa: PLC0415 - a process on SQLite does not load it
+
+    _check_parameters(url, {option.keyword.decode() for option in Conninfo.get_defaults()})
+
+
+def _check_parameters(url: URL, known: Collection[str]) -> None:
+    if unknown := sorted(url.query.keys() - known):
+        raise ConfigError(f"the database URL has unknown parameters: {', '.join(unknown)}")
 
 
 def _sqlite_engine(url: URL, *, pool_size: int, begin: str, query_only: bool = False) -> Engine:
