@@ -241,7 +241,12 @@ def _postgresql_engine(url: URL) -> Engine:
         max_overflow=0,
         pool_timeout=_WAIT_SECONDS,
         hide_parameters=True,  # as above
-        connect_args={"connect_timeout": _WAIT_SECONDS, "autocommit": True, **_DEAD_HOST},
+        connect_args={
+            "connect_timeout": _WAIT_SECONDS,
+            "autocommit": True,  # transactions begin where on_begin says so
+            "client_encoding": "utf8",  # text is text also where the server does not know its encoding
+            **_DEAD_HOST,
+        },
     )
 
     def on_connect(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401 - the driver's own type
@@ -258,8 +263,7 @@ def _postgresql_engine(url: URL) -> Engine:
         begin = connection.get_execution_options().get(_BEGIN, "BEGIN")
         if _SHARED in connection.info:
             begin = f"{begin}; {_settings('SET LOCAL')}"
-        # Past SQLAlchemy, for several statements in one round trip can't be prepared.
-        connection.connection.driver_connection.execute(begin, prepare=False)  # type: ignore[union-attr]
+        connection.exec_driver_sql(begin)
 
     event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", on_begin)

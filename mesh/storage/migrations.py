@@ -40,9 +40,8 @@ def upgrade(connection: Connection, service: str) -> list[str]:
 
 def _prepare_postgresql(connection: Connection) -> None:
     encoding = connection.exec_driver_sql("SHOW server_encoding").scalar_one()
-    if encoding not in {"UTF8", b"UTF8"}:
-        told = encoding.decode() if isinstance(encoding, bytes) else encoding
-        raise ConfigError(f"the database keeps text in {told}: create one with ENCODING 'UTF8' TEMPLATE template0")
+    if encoding != "UTF8":
+        raise ConfigError(f"the database keeps text in {encoding}: create one with ENCODING 'UTF8' TEMPLATE template0")
     # A migration takes what time it takes, and so does the wait for another one.
     connection.exec_driver_sql("SET LOCAL lock_timeout = 0; SET LOCAL statement_timeout = 0")
     connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_LOCK})")
