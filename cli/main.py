@@ -41,6 +41,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "cli.authserver.platforms",
         "Show platforms and change what they may have; block them with all their partners, and unblock them.",
     ),
+    "statements": (
+        "cli.statements",
+        "Issue software statements: signed approvals, with which a platform registers partners.",
+    ),
     "keys": ("cli.authserver.keys", "Show, rotate and retire the auth server's own keys."),
     "ledger": ("cli.ledger", "Check the ledger."),
     "audit": ("cli.authserver.audit", "Read and check the auth server's audit log."),

@@ -1,13 +1,12 @@
 """grpc-js, from npm, which may ask as often as one likes whether the server is there."""
 
 import os
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.clients.built import command, kept, run
+from tests.clients.built import command, npm_folder
 from tests.mesh import Mesh
 
 pytestmark = pytest.mark.timeout(600)
@@ -15,14 +14,7 @@ pytestmark = pytest.mark.timeout(600)
 
 @pytest.fixture(scope="module")
 def script() -> Path:
-    """Install grpc-js beside the script that uses it; return the script."""
-    npm, sources = command("npm"), Path(__file__).with_name("grpc_js")
-
-    def build(folder: Path) -> None:
-        shutil.copytree(sources, folder, dirs_exist_ok=True)
-        run(npm, "install", "--no-package-lock", "--no-audit", "--no-fund", folder=folder)
-
-    return kept("grpc-js", "", sources.iterdir(), build) / "silent_stream.mjs"
+    return npm_folder("grpc_js") / "silent_stream.mjs"
 
 
 @pytest.mark.parametrize(

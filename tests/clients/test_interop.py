@@ -18,7 +18,7 @@ from mesh.security import pki
 from mesh.security.tls import dns_name
 from policy.sources.descriptor_sets import read_descriptor_set
 from tests import raw_http2
-from tests.clients.built import go_command, go_version, kept, run
+from tests.clients.built import ROOT, go_command, go_version, kept, run
 from tests.mesh import OK, Mesh, outcome
 from tests.services import Services
 from tests.waiting import listens, until
@@ -73,11 +73,21 @@ def suite() -> Path:
     sources = Path(__file__).with_name("interop")
 
     def build(folder: Path) -> None:
-        run(go_command(), "build", "-o", f"{folder}/", ".", f"{SUITE}/client", f"{SUITE}/server", folder=sources)
+        run(
+            go_command(),
+            "build",
+            "-o",
+            f"{folder}/",
+            ".",
+            "./peer",
+            f"{SUITE}/client",
+            f"{SUITE}/server",
+            folder=sources,
+        )
         contracts = subprocess.run([folder / "interop"], capture_output=True, check=True).stdout
         (folder / "contracts.binpb").write_bytes(contracts)
 
-    return kept("interop", go_version(), sources.iterdir(), build)
+    return kept("interop", go_version(), filter(Path.is_file, sources.rglob("*")), build)
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +219,32 @@ async def test_what_is_for_one_hop_does_not_disturb_a_server_that_refuses_it(
                 headers, message = [bearer, (name.encode(), b"7")], raw_http2.grpc_message(b"")
                 answer = await raw_http2.post(port, ca, f"/{TEST}/EmptyCall", headers, open_data=message, data=b"")
                 assert answer.status == 0, name
+
+
+@pytest.mark.parametrize("workload", ["gateway", "payments"])
+def test_a_backend_in_go_tells_the_gateway_from_other_workloads_as_the_tutorial_says(
+    suite: Path, front: Mesh, workload: str
+) -> None:
+    shown = (Path(__file__).with_name("interop") / "peer" / "from_gateway.go").read_text()
+    assert shown[shown.index("func fromGateway") :] in (ROOT / "docs" / "any-service.md").read_text()
+    pki, address = front.home.pki, f"{HOST}:{reserved_port()}"
+    files = [pki / "interop.pem", pki / "interop-key.pem", pki / "workload-ca.pem"]
+    with subprocess.Popen([suite / "peer", address, *files]) as server:
+        try:
+            until(lambda: listens(int(address.rpartition(":")[2])))
+            names = ("workload-ca.pem", f"{workload}-key.pem", f"{workload}.pem")
+            credentials = grpc.ssl_channel_credentials(*((pki / name).read_bytes() for name in names))
+            name = [("grpc.ssl_target_name_override", dns_name("interop"))]
+            with grpc.secure_channel(address, credentials, name) as channel:
+                calling = channel.unary_unary("/a.B/C")
+                if workload == "gateway":
+                    assert calling(b"", timeout=20) == b""
+                else:
+                    with pytest.raises(grpc.RpcError) as refused:
+                        calling(b"", timeout=20)
+                    assert outcome(refused.value)[0] == "PERMISSION_DENIED"
+        finally:
+            server.kill()
 
 
 def test_no_case_of_the_suite_is_forgotten(suite: Path) -> None:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import BestAvailableEncryption
 from jwskate import Jwk
 
 from sekisho.payments.v1 import partner_review_service_pb2 as review_pb
-from tests.clients.built import command, go_command, go_version, kept, run
+from tests.clients.built import command, go_command, go_version, kept, npm_folder, run
 from tests.mesh import OK, Mesh, sekisho
 
 pytestmark = pytest.mark.timeout(600)
@@ -27,13 +27,7 @@ def sources(name: str) -> list[Path]:
 
 def node_script(name: str) -> Path:
     """Install a library from npm beside the script that uses it; return the script."""
-    npm = command("npm")
-
-    def build(folder: Path) -> None:
-        shutil.copytree(HERE / name, folder, dirs_exist_ok=True)
-        run(npm, "install", "--no-package-lock", "--no-audit", "--no-fund", folder=folder)
-
-    return kept(name, "", sources(name), build) / "all_the_way.mjs"
+    return npm_folder(name) / "all_the_way.mjs"
 
 
 @pytest.fixture(scope="module")
