@@ -43,7 +43,7 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
     ),
     "statements": (
         "cli.statements",
-        "Issue software statements: signed approvals, with which a platform registers partners.",
+        "Issue software statements: signed approvals of partners, with which a platform registers them.",
     ),
     "keys": ("cli.authserver.keys", "Show, rotate and retire the auth server's own keys."),
     "ledger": ("cli.ledger", "Check the ledger."),

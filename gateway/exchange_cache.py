@@ -127,6 +127,11 @@ class ExchangeCache:
         """Return how many are kept."""
         return len(self._kept)
 
+    @property
+    def believed_seconds(self) -> float:
+        """For how long what is kept may be used without further word from the feed."""
+        return self._known_until - self._clock()
+
     def find(self, key: Key) -> Exchanged | None:
         """Return an exchange that may be used again."""
         exchanged = self._kept.get(key)

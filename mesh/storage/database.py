@@ -8,13 +8,14 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Select, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from mesh.config import ConfigError
 from mesh.errors import Code, DatabaseUnavailable, ServiceError
+from mesh.storage.change_detector import ChangeDetector, PostgresqlChanges, SqliteChanges
 from mesh.storage.shared_commits import SharedCommits
 
 T = TypeVar("T")
@@ -30,6 +31,12 @@ _WAIT_SECONDS = 5  # for a connection, and for a lock
 _ATTEMPTS = 5
 # When a host that does not even acknowledge is given up: by itself TCP takes a quarter of an hour (RFC 1122 §4.2.3.5).
 _DEAD_HOST = {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+_POSTGRESQL = {
+    "connect_timeout": _WAIT_SECONDS,
+    "autocommit": True,  # transactions begin where on_begin says so
+    "client_encoding": "utf8",  # text is text also where the server does not know its encoding
+    **_DEAD_HOST,
+}
 _SEVERAL_HOSTS = re.compile(r"(?P<before>postgresql[^/]*://(?:[^@/]*@)?)(?P<hosts>[^/?]*,[^/?]*)(?P<after>.*)")
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 # How long a transaction may wait for a lock, a statement may take, and a transaction may do nothing. As parameters of
@@ -76,6 +83,7 @@ class Database:
         """Prepare engine and threads. Connects on first use."""
         self._around = around or _nothing
         parsed = _parse(url)
+        self._detectors: list[ChangeDetector] = []
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
         self._submit: Callable[[Callable[[Connection], Any]], asyncio.Future[Any]]
         if parsed.get_backend_name() == "sqlite":
@@ -131,8 +139,25 @@ class Database:
         except DBAPIError as error:
             raise _translated(error) from error
 
+    def change_detector(self, row: Select[Any]) -> ChangeDetector:
+        """Return what detects changes, of a row or on SQLite of anything, until this is closed.
+
+        Args:
+            row: Reads the row; it has no parameters.
+
+        """
+        url = self.engine.url
+        if url.get_backend_name() == "sqlite":
+            detector: ChangeDetector = SqliteChanges(url.database or "")
+        else:
+            detector = PostgresqlChanges(url, self.engine.dialect, row, _POSTGRESQL)
+        self._detectors.append(detector)
+        return detector
+
     def close(self) -> None:
         """Let units under way end, and disconnect."""
+        for detector in self._detectors:
+            detector.close()
         self._stop_writing()
         self._readers.shutdown()
         self._reading_engine.dispose()
@@ -241,12 +266,7 @@ def _postgresql_engine(url: URL) -> Engine:
         max_overflow=0,
         pool_timeout=_WAIT_SECONDS,
         hide_parameters=True,  # as above
-        connect_args={
-            "connect_timeout": _WAIT_SECONDS,
-            "autocommit": True,  # transactions begin where on_begin says so
-            "client_encoding": "utf8",  # text is text also where the server does not know its encoding
-            **_DEAD_HOST,
-        },
+        connect_args=_POSTGRESQL,
     )
 
     def on_connect(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401 - the driver's own type
