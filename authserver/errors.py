@@ -6,8 +6,8 @@ from mesh.errors import Code, Mendable, ServiceError
 class InvalidClient(ServiceError):
     """Client authentication failed (RFC 6749 §5.2).
 
-    Says the same of an unknown client, another method than the registered one, a wrong secret, and an assertion that
-    proves nothing or was used before.
+    Says the same of an unknown client, a wrong secret, and an assertion that proves nothing or was used before. Only
+    who has presented the right secret by another method than the registered one is told more.
     """
 
     code = Code.UNAUTHENTICATED
@@ -48,7 +48,7 @@ class InvalidTarget(ServiceError):
     code = Code.INVALID_ARGUMENT
 
 
-class InvalidClientMetadata(ServiceError):
+class InvalidClientMetadata(ServiceError, Mendable):
     """A field of the registration has a value that can't be granted (RFC 7591 §3.2.2)."""
 
     code = Code.INVALID_ARGUMENT

@@ -13,6 +13,7 @@ from bench import (
     gateway_rows,
     gateway_scale_rows,
     gateway_watched_rows,
+    idle_rows,
     payments_rows,
     revocation_rows,
     story_rows,
@@ -43,6 +44,8 @@ MEASUREMENTS: dict[str, _Measurement] = {
     "auth.revocation": revocation_rows.revocation,
     "payments.capture.sqlite": payments_rows.sqlite,
     "payments.capture.postgresql": payments_rows.postgresql,
+    "idle.sqlite": idle_rows.sqlite,
+    "idle.postgresql": idle_rows.postgresql,
     "story": story_rows.story,
 }
 

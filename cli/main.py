@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping
 from importlib import import_module
-from typing import Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
@@ -42,6 +42,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
         "cli.authserver.platforms",
         "Show platforms and change what they may have; block them with all their partners, and unblock them.",
     ),
+    "statements": (
+        "cli.statements",
+        "Issue software statements: signed approvals of partners, with which a platform registers them.",
+    ),
     "keys": ("cli.authserver.keys", "Show, rotate and retire the auth server's own keys."),
     "ledger": ("cli.ledger", "Check the ledger."),
     "audit": ("cli.authserver.audit", "Read and check the auth server's audit log."),
@@ -51,6 +55,10 @@ COMMANDS: Mapping[str, tuple[str, str]] = {
 
 def load(name: str) -> Any:  # noqa: ANN401 - a command of click's, which typer carries under a private name
     """Import a command's module, and return the command or the group of commands that goes by the same name there."""
+    import structlog  # noqa: PLC0415 - as what follows, only for a command that runs
+
+    # What is logged, by default to standard output, is what the command ends with, in the words of a server.
+    structlog.configure(logger_factory=structlog.ReturnLoggerFactory())
     module, _ = COMMANDS[name]
     found = getattr(import_module(module), name)
     alone = typer.Typer(add_completion=False)
@@ -78,6 +86,25 @@ app = typer.Typer(
 )
 
 
+def _show_version(wanted: bool) -> None:  # noqa: FBT001 - as typer calls it
+    if wanted:
+        from importlib.metadata import version  # noqa: PLC0415 - for this alone
+
+        print(f"sekisho {version('sekisho')}")  # noqa: T201 - this is what the option is for
+        raise typer.Exit
+
+
+@app.callback()
+def _app(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version, and exit.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+    del version
+
+
 def _listed() -> None:
     """Stand for a command that is listed and not loaded."""
 
@@ -91,5 +118,14 @@ def main() -> None:
     try:
         app()
     except Mendable as error:
-        print(f"sekisho: {error}", file=sys.stderr)  # noqa: T201 - where a command's errors go
-        sys.exit(2)
+        cause = getattr(error.__cause__, "orig", None)  # what a database said
+        _fail(f"{error}: {' '.join(str(cause).split())}" if cause else str(error))
+    except OSError as error:  # of a path that somebody typed, or of one below it
+        if error.filename is None:
+            raise
+        _fail(f"{error.filename}: {error.strerror}")
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"sekisho: {message}", file=sys.stderr)  # noqa: T201 - where a command's errors go
+    sys.exit(2)

@@ -6,9 +6,17 @@ from typing import Any, NoReturn
 import grpc
 
 from gateway.errors import BackendFault, BackendUnavailable
-from mesh.calls.call_record import CallRecord
+from gateway.forwarding import returned_metadata
+from mesh.calls.call_record import CallRecord, Metadata
 from mesh.calls.wrapping import Context
 from mesh.channels.core import UnaryCall
+
+# In the words of gRPC's core where a backend's answer is beyond the channel's limit.
+_TOO_MUCH_METADATA = "received metadata size exceeds"
+# What a client takes that sets no limit: in Java, and most of the time in C++ and Python. Status, content type and the
+# like take less than is set aside for them here. A short message costs less than it would be to look at it.
+_DEFAULT_LIMIT_BYTES, _SHORT_BYTES, _ENTRY_BYTES = 8 * 1024 - 512, 1024, 32
+_CUT = "..."
 
 
 async def relay_answer(call: UnaryCall, context: Context) -> bytes:
@@ -17,14 +25,14 @@ async def relay_answer(call: UnaryCall, context: Context) -> bytes:
         response: bytes | None = await call.answer()
     except grpc.aio.AioRpcError as error:
         if initial := error.initial_metadata():
-            await context.send_initial_metadata(tuple(initial))
+            await context.send_initial_metadata(returned_metadata(tuple(initial)))
         await _relay_error(error, context)
     if response is None:  # grpc.aio's way to say that the stream ended before a message
         raise BackendFault("the service gave no answer")
     if call.initial_metadata:
-        await context.send_initial_metadata(call.initial_metadata)
+        await context.send_initial_metadata(returned_metadata(call.initial_metadata))
     if call.trailing_metadata:
-        context.set_trailing_metadata(call.trailing_metadata)
+        context.set_trailing_metadata(returned_metadata(call.trailing_metadata))
     return response
 
 
@@ -80,7 +88,7 @@ class AnswersRelay:
             # A call that has already ended had trailers only, without headers. Clients retry such calls, so this must
             # stay so.
             if initial or not call.done():
-                await context.send_initial_metadata(tuple(initial or ()))
+                await context.send_initial_metadata(returned_metadata(tuple(initial or ())))
             while (message := await self._read()) is not grpc.aio.EOF:
                 if self._only_one and record.response_messages:
                     raise BackendFault("the service gave more than one answer")
@@ -91,7 +99,7 @@ class AnswersRelay:
             await _relay_error(error, context)
         if self._only_one and not record.response_messages:
             raise BackendFault("the service gave no answer")
-        context.set_trailing_metadata(tuple(await call.trailing_metadata()))
+        context.set_trailing_metadata(returned_metadata(tuple(await call.trailing_metadata())))
 
     async def _read(self) -> Any:  # noqa: ANN401 - a message, or EOF
         self._reading = True
@@ -103,11 +111,30 @@ class AnswersRelay:
 
 
 async def _relay_error(error: grpc.aio.AioRpcError, context: Context) -> NoReturn:
-    """End the call as the backend ended it; speak for a backend that can't be reached."""
-    trailing = tuple(error.trailing_metadata() or ())
+    """End the call as the backend ended it; speak for a backend that can't be reached, or can't be understood."""
+    trailing, message = tuple(error.trailing_metadata() or ()), error.details() or ""
     if error.code() == grpc.StatusCode.UNAVAILABLE and not trailing:
         # Most likely made by the transport here; its words name the backend's address, no business of the caller's.
         raise BackendUnavailable(
             "the service can't be reached, or broke off; an idempotent call may be tried again"
         ) from error
-    await context.abort(error.code(), error.details() or "", trailing)
+    if error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_MUCH_METADATA in message and not trailing:
+        raise BackendFault("the service's answer has more metadata than the gateway takes") from error
+    returned = returned_metadata(trailing)
+    await context.abort(error.code(), _shortened(message, returned), returned)
+
+
+def _shortened(message: str, trailing: Metadata) -> str:
+    """Return a status's message, cut so that clients with gRPC's default limit get the status itself."""
+    if len(message) <= _SHORT_BYTES:
+        return message
+    room = _DEFAULT_LIMIT_BYTES - sum(len(key) + len(value) + _ENTRY_BYTES for key, value in trailing)
+    room = max(_SHORT_BYTES, room)
+    for index, character in enumerate(message):
+        # Percent-encoded, each byte beyond printable ASCII takes three.
+        room -= (
+            1 if character.isascii() and character.isprintable() and character != "%" else 3 * len(character.encode())
+        )
+        if room < 0:
+            return f"{message[:index]}{_CUT}"
+    return message

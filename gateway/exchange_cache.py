@@ -128,9 +128,14 @@ class ExchangeCache:
         return len(self._kept)
 
     @property
+    def believed_seconds(self) -> float:
+        """For how long what is kept may be used without further word from the feed."""
+        return self._known_until - self._clock()
+
+    @property
     def believed(self) -> bool:
         """Whether the feed was heard within the grace, so that what is kept may be used."""
-        return self._clock() < self._known_until
+        return self.believed_seconds > 0
 
     def find(self, key: Key) -> Exchanged | None:
         """Return an exchange that may be used again."""

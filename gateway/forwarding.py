@@ -1,7 +1,7 @@
 """What of a call's metadata goes on to the backend."""
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from functools import lru_cache
 from urllib.parse import unquote
 
@@ -13,11 +13,19 @@ _USER_AGENT = "user-agent"
 # Where the caller is, and with what.
 _CALLERS_ADDRESS = "x-forwarded-for"
 _CALLERS_AGENT = "x-forwarded-user-agent"
-# What belongs to one hop only (the transport's own headers), and what only the gateway itself may say.
+# What HTTP says between two neighbours (RFC 9110 §7.6.1), and of the form of a message. The next hop's transport says
+# it anew; servers refuse calls with some of these.
+_HOP_BY_HOP = (
+    r"connection|proxy-.*|keep-alive|te|trailer|transfer-encoding|upgrade|expect|content-length|content-type|host"
+    r"|http2-settings"
+)
+_OF_ONE_HOP = re.compile(_HOP_BY_HOP)
+# That, and what only the gateway itself may say.
 _DROPPED = re.compile(
-    rf"{AUTHORIZATION}|{REQUEST_ID}|traceparent|tracestate|baggage|grpc-.*|{_USER_AGENT}|te|content-type|host|connection"
+    rf"{_HOP_BY_HOP}|{AUTHORIZATION}|{REQUEST_ID}|traceparent|tracestate|baggage|grpc-.*|{_USER_AGENT}"
     r"|forwarded|x-forwarded-.*|x-real-ip|x-sekisho-.*"
 )
+_CONNECTION = "connection"
 
 
 def forwarded_metadata(
@@ -37,8 +45,9 @@ def forwarded_metadata(
 
     """
     kept = list[tuple[str, str | bytes]]()
+    named = _named_by_connection(metadata)
     for key, value in metadata:
-        if not _is_dropped(key):
+        if not (_is_dropped(key) or key in named):
             if isinstance(value, str) and not _is_printable_ascii(value):
                 raise InvalidMetadata(f"the value of {key} is not printable ASCII", key=key)
             kept.append((key, value))
@@ -51,6 +60,24 @@ def forwarded_metadata(
     return kept
 
 
+def returned_metadata(metadata: Sequence[tuple[str, str | bytes]]) -> tuple[tuple[str, str | bytes], ...]:
+    """Return the metadata for the caller: the backend's, less what belongs to one hop."""
+    if not metadata:
+        return ()
+    named = _named_by_connection(metadata)
+    return tuple(pair for pair in metadata if not (_is_of_one_hop(pair[0]) or pair[0] in named))
+
+
+def _named_by_connection(metadata: Iterable[tuple[str, str | bytes]]) -> Collection[str]:
+    """Return the names that `connection` declares to be for one hop, too."""
+    return {
+        name.strip().lower()
+        for key, value in metadata
+        if key == _CONNECTION and isinstance(value, str)
+        for name in value.split(",")
+    }
+
+
 def _is_printable_ascii(value: str) -> bool:
     return value.isascii() and value.isprintable()
 
@@ -58,6 +85,11 @@ def _is_printable_ascii(value: str) -> bool:
 @lru_cache(maxsize=1024)  # callers send the same few keys; one who sends ever new ones gains nothing by it
 def _is_dropped(key: str) -> bool:
     return _DROPPED.fullmatch(key) is not None
+
+
+@lru_cache(maxsize=1024)
+def _is_of_one_hop(key: str) -> bool:
+    return _OF_ONE_HOP.fullmatch(key) is not None
 
 
 @lru_cache(maxsize=1024)  # a connection has many calls

@@ -134,4 +134,5 @@ def _open_auth(config: ChannelConfig, methods: Mapping[str, Method]) -> grpc.aio
         # is put well before the watch is given up: between two watches there is none.
         keepalive_seconds=SILENCE_SECONDS / 2,
         keepalive_timeout_seconds=SILENCE_SECONDS,
+        keepalive_without_calls=True,
     )

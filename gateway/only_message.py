@@ -7,6 +7,7 @@ import grpc
 
 from gateway.errors import IncompleteRequest
 from mesh.calls.call_record import CallRecord, current_call
+from mesh.calls.deadlines import time_left
 from mesh.calls.wrapping import Context, Handler
 
 
@@ -17,7 +18,7 @@ async def only_message(record: CallRecord, context: Context, seconds: float) -> 
         IncompleteRequest: If it does not come, or not within some seconds.
 
     """
-    remaining = context.time_remaining()
+    remaining = time_left(context)
     try:
         if remaining is not None and remaining <= seconds:  # gRPC itself will end the call in time
             request: bytes | object = await context.read()

@@ -15,6 +15,7 @@ from gateway.interceptor import current_exchange
 from gateway.only_message import only_message
 from mesh.calls import request_id
 from mesh.calls.call_record import CallRecord, current_call
+from mesh.calls.deadlines import time_left
 from mesh.calls.wrapping import Context, Handler
 from mesh.channels.core import core_of
 from policy.routes import Route
@@ -69,7 +70,7 @@ def _unary_unary(opens: _Open, timeout_seconds: float) -> _Forward:
         exchanged = current_exchange()
         if exchanged:
             exchanged.require_lasting(time.monotonic())
-        remaining = context.time_remaining()
+        remaining = time_left(context)
         timeout = timeout_seconds if remaining is None else min(remaining, timeout_seconds)
         start = time.perf_counter()
         try:
@@ -114,7 +115,7 @@ async def _open_stream(opens: _Open, record: CallRecord, context: Context, *requ
     exchanged = current_exchange()
     async with exchanged.lasting() if exchanged else nullcontext():
         start = time.perf_counter()
-        call = opens(*request, metadata=_metadata(record, exchanged), timeout=context.time_remaining())
+        call = opens(*request, metadata=_metadata(record, exchanged), timeout=time_left(context))
         try:
             yield call
         finally:

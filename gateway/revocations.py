@@ -68,7 +68,7 @@ class RevocationWatch:
         """Follow the feed until cancelled."""
         await asyncio.gather(
             forever(self._follow, _PAUSE_SECONDS, asyncio.Event()),
-            forever(self._look, _LOOK_SECONDS, asyncio.Event()),
+            forever(self._look, self._until_change, asyncio.Event()),
         )
 
     async def _follow(self) -> None:
@@ -100,6 +100,12 @@ class RevocationWatch:
                 self._heard = self._clock()
         finally:
             call.cancel()
+
+    def _until_change(self) -> float:
+        """Return for how many seconds nothing can change, whatever is heard; a short time while nothing is."""
+        if not self.connected:
+            return _LOOK_SECONDS
+        return max(_LOOK_SECONDS, min(SILENCE_SECONDS - self.silent_seconds, self._cache.believed_seconds))
 
     async def _look(self) -> None:
         """Let the cache see how late it is, and report what changed."""

@@ -74,7 +74,8 @@ async def running(
 def _open_backend(backend: BackendConfig, routes: Mapping[str, Route]) -> grpc.aio.Channel:
     methods = [route.method for route in routes.values() if route.backend == backend.name]
     settings = service_config(methods, health_checked=backend.health_checked)
-    return BackendChannel(open_channel(backend.channel, service_config=settings))
+    channel = open_channel(backend.channel, service_config=settings, keepalive_seconds=backend.keepalive_seconds)
+    return BackendChannel(channel)
 
 
 def _report(servers: Sequence[Server], name: str, serving: bool) -> None:  # noqa: FBT001 - as watches call it

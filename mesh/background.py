@@ -20,7 +20,9 @@ async def working(work: Coroutine[None, None, None]) -> AsyncIterator[None]:
         await asyncio.wait([task])
 
 
-async def forever(work: Callable[[], Awaitable[None]], pause_seconds: float, wake: asyncio.Event) -> None:
+async def forever(
+    work: Callable[[], Awaitable[None]], pause_seconds: float | Callable[[], float], wake: asyncio.Event
+) -> None:
     """Do a piece of work again and again, after a pause or as soon as it is woken. What it raises is logged."""
     while True:
         try:
@@ -28,7 +30,7 @@ async def forever(work: Callable[[], Awaitable[None]], pause_seconds: float, wak
         except Exception:  # noqa: BLE001 - a worker must outlive any one piece of its work
             _log.exception("a worker failed, and goes on")
         try:
-            async with asyncio.timeout(pause_seconds):
+            async with asyncio.timeout(pause_seconds() if callable(pause_seconds) else pause_seconds):
                 await wake.wait()
         except TimeoutError:
             continue

@@ -99,6 +99,8 @@ class ChannelConfig(Config, frozen=True):
     private_key: Path | None = None
     # The largest message taken or sent.
     max_message_bytes: PositiveInt = 4 * 1024 * 1024
+    # The metadata that an answer may bring, status and its details included, by HTTP/2's count.
+    max_metadata_bytes: PositiveInt = 64 * 1024
 
 
 C = TypeVar("C", bound=Config)

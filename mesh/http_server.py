@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 import logging
 import socket
 import ssl
@@ -20,7 +21,7 @@ _TICK_SECONDS = 1.0
 
 
 class HttpServer:
-    """Answers HTTP requests on one address.
+    """Answers HTTP requests on one address, or on all that its name has.
 
     Args:
         app: What answers.
@@ -62,18 +63,18 @@ class HttpServer:
             ),
             tls,
         )
-        self._socket = _listen(listen)
+        self._sockets = _listen(listen)
         self._serving: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
         """The port that it listens on."""
-        port: int = self._socket.getsockname()[1]
+        port: int = self._sockets[0].getsockname()[1]
         return port
 
     async def start(self) -> None:
         """Answer requests."""
-        self._serving = asyncio.create_task(self._server.serve([self._socket]))
+        self._serving = asyncio.create_task(self._server.serve(self._sockets))
         await self._server.ready.wait()
 
     async def stop(self) -> None:
@@ -197,24 +198,45 @@ class _BoundedProtocol(HttpToolsProtocol):
             self._deadline = None
 
 
-def _listen(address: str) -> socket.socket:
+def _listen(address: str) -> list[socket.socket]:
+    """Return sockets that listen on all addresses that a name has here, as gRPC's do; for port 0, on one free port."""
     host, _, port = address.rpartition(":")
+    listening: list[socket.socket] = []
     try:
-        family, _, _, _, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)[0]
-        return _bound(family, target)
+        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        for family, _, _, _, (ip, number, *rest) in found:
+            taken = number or (listening[0].getsockname()[1] if listening else 0)
+            with contextlib.suppress(_NotHere):
+                listening.append(_bound(family, (ip, taken, *rest)))
     except (OSError, ValueError) as error:
+        for each in listening:
+            each.close()
         raise ConfigError(f"can't listen on {address}: {error}") from error
+    if not listening:
+        raise ConfigError(f"can't listen on {address}: this machine has no such address")
+    return listening
+
+
+class _NotHere(Exception):
+    """The machine has no such address, or none of its family."""
 
 
 def _bound(family: int, target: Any) -> socket.socket:  # noqa: ANN401 - an address, as each family has it
     # The protocol is named for asyncio, which sends small packets at once (TCP_NODELAY) only where it sees TCP.
-    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    try:
+        listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    except OSError as error:
+        raise _NotHere from error
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has sockets of its own
         listener.bind(target)
         listener.listen(_BACKLOG)
         listener.setblocking(False)  # noqa: FBT003 - the standard library takes it so
-    except OSError:
+    except OSError as error:
         listener.close()
+        if error.errno == errno.EADDRNOTAVAIL:
+            raise _NotHere from error
         raise
     return listener

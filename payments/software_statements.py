@@ -7,7 +7,7 @@ from payments.application_states import Application
 
 TYP = "software-statement+jwt"
 
-_LIFETIME_SECONDS = 24 * 60 * 60
+LIFETIME_SECONDS = 24 * 60 * 60
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,27 @@ class StatementSigner:
 
         Its `jti` is the application's id, whenever it is made; so one registration uses up all statements about it.
         """
+        partner_id = application.partner_id or ""  # who is approved has one
+        return self.sign(application.application_id, partner_id, application.platform_id, now, LIFETIME_SECONDS)
+
+    def sign(self, approval_id: str, partner_id: str, platform_id: str, now: float, seconds: int) -> str:
+        """Return a statement that a partner was approved for a platform.
+
+        Args:
+            approval_id: Its `jti`: all statements with the same one register one client together.
+            partner_id: The partner.
+            platform_id: The platform.
+            now: When it is made, in seconds since the epoch.
+            seconds: How long it is good.
+
+        """
         claims = {
             "iss": self.issuer,
             "aud": self.audience,
             "iat": int(now),
-            "exp": int(now) + _LIFETIME_SECONDS,
-            "jti": application.application_id,
-            "partner_id": application.partner_id,
-            "platform_id": application.platform_id,
+            "exp": int(now) + seconds,
+            "jti": approval_id,
+            "partner_id": partner_id,
+            "platform_id": platform_id,
         }
         return sign(self.key, TYP, claims)

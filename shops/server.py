@@ -32,7 +32,7 @@ from shops.visibility import Visibility
 from shops.workers import pay_pending_orders, take_openings_on
 
 _RETRIES = Backoff(first_seconds=0.5, max_seconds=30.0)
-_PENDING_ORDERS_LOOK_SECONDS = 0.5
+_PENDING_ORDERS_LOOK_SECONDS = 1.0
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from tests.mesh import Mesh, mesh_up
 from tests.migrated import migrated_sqlite
 from tests.postgresql import PostgreSQL, postgresql_up
 
-pytest_plugins = ["tests.leftovers"]
+pytest_plugins = ["tests.known_options", "tests.leftovers"]
 
 # Servers on threads of a test's own would print their logs between the results.
 structlog.configure(logger_factory=structlog.ReturnLoggerFactory())

@@ -2,6 +2,7 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -72,6 +73,10 @@ class Services:
         """Kill a service if it runs, and start it."""
         self.kill(name)
         self.start(name, crash_at=crash_at)
+
+    def limit_files(self, name: str, max_bytes: int) -> None:
+        """Let no file that a service writes grow beyond a size."""
+        resource.prlimit(self._processes[name].pid, resource.RLIMIT_FSIZE, (max_bytes, resource.RLIM_INFINITY))
 
     def died(self, name: str) -> bool:
         """Return whether a service has died at its point."""

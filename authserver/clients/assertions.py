@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, generate_pri
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicNumbers
 
 from authserver.clients.keys import ES256, RS256, ClientKey
+from mesh.security.jwt_values import media_type, numeric_dates, sole_audience
 
 # What client libraries choose if told nothing. Each assertion passes once, so a long life is of little use to others.
 MAX_SECONDS = 3600
@@ -19,7 +20,7 @@ _MAX_BYTES = 8 * 1024
 _JTI_LENGTH = 255
 _ID_LENGTH = 64  # of every client id
 # RFC 7523 asks for no type. What declares another one, however, was signed for another purpose (RFC 8725 §3.11).
-_TYPES = frozenset({"", "jwt", "client-authentication+jwt"})
+_TYPES = frozenset({"", "application/jwt", "application/client-authentication+jwt"})
 # Nobody has signed with these. Tried where there is no key to try, so that this takes as long as a wrong signature.
 _NOBODY = {
     ES256: ClientKey("", ES256, generate_private_key(SECP256R1()).public_key()),
@@ -68,7 +69,7 @@ def verify_assertion(
         token: The assertion.
         keys: The client's keys; none if there is no such client, which takes as long.
         client_id: What `iss` and `sub` must be.
-        audiences: One of these must be `aud`.
+        audiences: One of these, and nothing else, must be `aud`.
         now: Seconds since the epoch.
 
     Raises:
@@ -77,12 +78,11 @@ def verify_assertion(
     """
     header, claims = _unverified(token)
     _check_signature(token, header, keys)
-    if str(header.get("typ", "")).lower() not in _TYPES:
+    if media_type(header) not in _TYPES:
         raise AssertionRejected("of another type")
     if not claims["iss"] == claims["sub"] == client_id:
         raise AssertionRejected("another client's")
-    aud = claims["aud"]
-    if not isinstance(aud, str) or aud not in audiences:
+    if sole_audience(claims) not in audiences:
         raise AssertionRejected("for another server, or for several")
     jti = claims["jti"]
     if not isinstance(jti, str) or not 0 < len(jti) <= _JTI_LENGTH or not jti.isprintable():
@@ -119,13 +119,14 @@ def _check_signature(token: str, header: Mapping[str, Any], keys: Sequence[Clien
 
 def _check_times(claims: Mapping[str, Any], now: float) -> float:
     """Return when a token expires, if that is soon and not yet."""
-    times = {name: claims[name] for name in ("iat", "nbf", "exp") if name in claims}
-    if any(type(time) not in {int, float} or not -(2**53) < time < 2**53 for time in times.values()):
-        raise AssertionRejected("a time claim is no time")
+    try:
+        times = numeric_dates(claims)
+    except ValueError as error:
+        raise AssertionRejected(str(error)) from error
     if not now - LEEWAY_SECONDS < times["exp"] <= now + MAX_SECONDS + LEEWAY_SECONDS:
         raise AssertionRejected("expired, or good for too long")
     if max(times.get("iat", 0), times.get("nbf", 0)) > now + LEEWAY_SECONDS:
         raise AssertionRejected("not valid yet")
     if times.get("iat", now) < now - MAX_SECONDS - LEEWAY_SECONDS:
         raise AssertionRejected("issued too long ago")
-    return float(times["exp"])
+    return times["exp"]

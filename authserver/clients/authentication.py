@@ -19,10 +19,18 @@ from mesh.timestamps import to_ms
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """That a client is who it says; by an assertion, if that was not used before."""
+    """That a client is who it says; by an assertion, if that was not used before.
+
+    Attributes:
+        client: The client.
+        assertion: What it proved that by; None if that was a secret.
+        is_registered_method: Whether it did so by the method that it is registered for.
+
+    """
 
     client: Client
     assertion: Assertion | None = None
+    is_registered_method: bool = True
 
 
 class Judge:
@@ -51,13 +59,15 @@ class Judge:
         return self._judge_assertion(client, client_id, presented)
 
     def _judge_secret(self, client: Client | None, presented: PresentedSecret) -> Proof | None:
-        if client is None or client.authentication.method not in presented.methods or not client.secrets:
+        if client is None or not client.secrets:
             self._peppers.matches(presented.client_secret, self._peppers.no_digest)  # never true
             return None
         now_ms = to_ms(self._clock())
         for secret in client.secrets:
             proven = self._peppers.matches(presented.client_secret, secret.digest)
             if proven and secret.works_at(now_ms) and not client.blocked:
+                if client.authentication.method not in presented.methods:
+                    return Proof(client, is_registered_method=False)
                 self._uses.note(secret, presented.client_secret, now_ms)
                 return Proof(client)
         return None
@@ -95,15 +105,16 @@ class Authenticator:
         """Return the client that what is presented belongs to. Uses an assertion up; with a secret it writes nothing.
 
         The right secret or assertion always passes, however often others have failed: nobody can lock a client out.
+        Who presents the right secret by another method than the registered one is told so, and it counts as no failure.
 
         Args:
             presented: The secret or the assertion.
             address: Where the call came from; empty if that is not known.
 
         Raises:
-            InvalidClient: If there is no such client, it is registered for another method, the secret is wrong, the
-                assertion proves nothing or was used before, or the client is blocked: the same words, after the same
-                work.
+            InvalidClient: If the right secret was presented by another method than the registered one. Also, in the
+                same words and after the same work, if there is no such client, the secret is wrong, the assertion
+                proves nothing or was used before, or the client is blocked.
             TooManyFailures: Instead of that, if the client id, or someone at this address, has failed often.
             DatabaseUnavailable: If the database is needed, and can't be reached.
 
@@ -113,14 +124,18 @@ class Authenticator:
             client_id = client_id or client_id_of(presented.client_assertion)
         found = await self._clients.find(client_id)
         proof = self._judge.judge(found.client, client_id, presented)
-        if found.from_memory and proof is None:
-            # What was in memory may be older than the secret. And so a wrong one takes as long as an unknown client.
+        if found.from_memory and (proof is None or not proof.is_registered_method):
+            # What was in memory may be older than the secret or the method. And so a wrong secret takes as long as an
+            # unknown client.
             found = await self._clients.find_in_database(client_id)
             proof = self._judge.judge(found.client, client_id, presented)
         if proof is None or not await self._is_first_use(proof):
             if wait := self._refusals.note(client_id, address):
                 raise TooManyFailures(wait)
             raise InvalidClient("client authentication failed: unknown client, or wrong credentials or method")
+        if not proof.is_registered_method:
+            registered = proof.client.authentication.method
+            raise InvalidClient(f"the secret is right, but this client is registered for another method: {registered}")
         return proof.client
 
     async def _is_first_use(self, proof: Proof) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jwt
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
@@ -31,7 +31,7 @@ class ClientKey:
     """A public key of a client.
 
     Attributes:
-        kid: Its name, unique among the client's; empty if it has none.
+        kid: Its name, unique among the client's of the same algorithm; empty if it has none.
         alg: The one algorithm that it verifies.
         key: The key.
 
@@ -52,11 +52,13 @@ class ClientKey:
 
 
 def parse_keys(jwks: str) -> tuple[ClientKey, ...]:
-    """Return the keys of a JWK set, which comes as JSON.
+    """Return the keys of a JWK set that can verify assertions; the set comes as JSON.
+
+    Keys of other types, sizes and uses are ignored (RFC 7517 §5): a client may publish one set for all that it does.
 
     Raises:
-        InvalidClientMetadata: If it is not a set of a few keys, each public, for signatures, and of a type and size
-            that is supported.
+        InvalidClientMetadata: If it is not a JWK set, none or too many of its keys can be used, or one is private or
+            malformed.
 
     """
     if len(jwks) > _MAX_BYTES:
@@ -66,12 +68,19 @@ def parse_keys(jwks: str) -> tuple[ClientKey, ...]:
     except (ValueError, RecursionError) as error:
         raise InvalidClientMetadata("jwks must be a JWK set (RFC 7517 §5), as JSON") from error
     listed = parsed.get("keys") if isinstance(parsed, dict) else None
-    if not isinstance(listed, list) or not 1 <= len(listed) <= _MAX_KEYS:
-        raise InvalidClientMetadata(f"jwks must be a JWK set (RFC 7517 §5) of 1 to {_MAX_KEYS} keys")
-    keys = tuple(map(_parse_key, listed))
-    names = [key.kid for key in keys if key.kid]
+    if not isinstance(listed, list) or not all(isinstance(jwk, dict) for jwk in listed):
+        raise InvalidClientMetadata("jwks must be a JWK set (RFC 7517 §5): an object with keys, a list of objects")
+    if any(_SECRET_MEMBERS & jwk.keys() for jwk in listed):
+        raise InvalidClientMetadata("jwks must have public keys only; a private one that was sent is to be replaced")
+    keys = tuple(filter(None, map(_parse_key, listed)))
+    if not 1 <= len(keys) <= _MAX_KEYS:
+        raise InvalidClientMetadata(
+            f"jwks must have 1 to {_MAX_KEYS} keys for signatures: on the curve P-256 ({ES256}), or RSA of "
+            f"{_RSA_BITS[0]} to {_RSA_BITS[-1]} bits ({RS256}); it has {len(keys)}"
+        )
+    names = [(key.kid, key.alg) for key in keys if key.kid]
     if len(names) != len(set(names)):
-        raise InvalidClientMetadata("each key in jwks must have a kid of its own")
+        raise InvalidClientMetadata("no two keys in jwks may have the same kid and alg")
     return keys
 
 
@@ -80,33 +89,29 @@ def format_keys(keys: Sequence[ClientKey]) -> str:
     return json.dumps({"keys": [key.as_jwk() for key in keys]}, separators=(",", ":")) if keys else ""
 
 
-def _parse_key(jwk: object) -> ClientKey:
-    if not isinstance(jwk, dict):
-        raise InvalidClientMetadata("each key in jwks must be a JSON object")
-    if _SECRET_MEMBERS & jwk.keys():
-        raise InvalidClientMetadata("jwks must have public keys only; a private one that was sent is to be replaced")
-    key = _public_key(jwk)
-    alg = ES256 if isinstance(key, EllipticCurvePublicKey) else RS256
+def _parse_key(jwk: Mapping[str, Any]) -> ClientKey | None:
+    """Return a key; None if it is of another kind.
+
+    Raises:
+        InvalidClientMetadata: If it is of this kind, and malformed.
+
+    """
+    kty, is_ec = jwk.get("kty"), (jwk.get("kty"), jwk.get("crv")) == ("EC", "P-256")
+    alg = ES256 if is_ec else RS256
     operations = jwk.get("key_ops", ["verify"])
     verifies = isinstance(operations, list) and "verify" in operations
-    if jwk.get("use", "sig") != "sig" or jwk.get("alg", alg) != alg or not verifies:
-        raise InvalidClientMetadata(f"this key in jwks must be for signatures by {alg}")
+    if not (is_ec or kty == "RSA") or (jwk.get("use", "sig"), jwk.get("alg", alg)) != ("sig", alg) or not verifies:
+        return None
+    try:
+        key = (ECAlgorithm if is_ec else RSAAlgorithm).from_jwk(dict(jwk))
+    except (jwt.InvalidKeyError, ValueError, TypeError) as error:
+        raise InvalidClientMetadata("a key in jwks is malformed") from error
+    if isinstance(key, RSAPublicKey):
+        if key.key_size not in _RSA_BITS or key.public_numbers().e not in _RSA_EXPONENTS:
+            return None
+    elif not isinstance(key, EllipticCurvePublicKey):
+        return None
     kid = jwk.get("kid", "")
     if not isinstance(kid, str) or len(kid) > _KID_LENGTH or not kid.isprintable():
         raise InvalidClientMetadata(f"a kid in jwks must have at most {_KID_LENGTH} printable characters")
     return ClientKey(kid, alg, key)
-
-
-def _public_key(jwk: Mapping[str, Any]) -> EllipticCurvePublicKey | RSAPublicKey:
-    read = {"EC": ECAlgorithm.from_jwk, "RSA": RSAAlgorithm.from_jwk}.get(str(jwk.get("kty")))
-    try:
-        key = read(dict(jwk)) if read else None
-    except (jwt.InvalidKeyError, ValueError, TypeError) as error:
-        raise InvalidClientMetadata("a key in jwks is malformed") from error
-    if isinstance(key, EllipticCurvePublicKey) and isinstance(key.curve, SECP256R1):
-        return key
-    if isinstance(key, RSAPublicKey) and key.key_size in _RSA_BITS and key.public_numbers().e in _RSA_EXPONENTS:
-        return key
-    raise InvalidClientMetadata(
-        f"each key in jwks must be on the curve P-256, or RSA of {_RSA_BITS[0]} to {_RSA_BITS[-1]} bits"
-    )

@@ -6,14 +6,13 @@ from sqlalchemy import Connection
 
 from authserver.audit.trail import Trail
 from authserver.clients.authentication_method import ClientAuthentication
-from authserver.clients.scopes import format_scope, grant_scope
+from authserver.clients.change import change_client
+from authserver.clients.scopes import grant_scope
 from authserver.clients.store import clients as store
-from authserver.clients.store.blocks import raise_epoch
 from authserver.clients.store.clients import Client, find_client
 from authserver.clients.store.platforms import find_platform
-from authserver.clients.store.secrets import delete_secrets
 from authserver.errors import ClientNotFound, InvalidScope
-from authserver.revocation.store import Change, News
+from authserver.revocation.store import News
 from mesh.access.revocation import Subject
 from mesh.access.rules import Caller, ClientType
 
@@ -48,8 +47,7 @@ def update_client(
 ) -> Client:
     """Replace name and scope of a client of the caller's platform, and how it authenticates, unless that is None.
 
-    Losing a scope, a key or its secrets ends the client's tokens. A client that goes from keys to a secret has none
-    until it is given one.
+    What that ends, `change_client` says.
 
     Raises:
         ClientNotFound: If the platform has no such client.
@@ -65,37 +63,8 @@ def update_client(
     if not ceiling:
         raise InvalidScope("the client's platform grants nothing of what the client has")
     scopes, authentication = grant_scope(scope, ceiling), authentication or client.authentication
-    updated = replace(client, client_name=client_name, scopes=scopes, authentication=authentication)
-    if updated == client:
-        return client
-    store.update_client(connection, client_id, client_name, scopes)
-    if authentication != client.authentication:
-        store.update_authentication(connection, client_id, authentication)
-        if not authentication.has_secret:
-            delete_secrets(connection, client_id)
-            updated = replace(updated, secrets=())
-    narrowed = not client.scopes <= scopes or _loses_credentials(client.authentication, authentication)
-    if narrowed:
-        raise_epoch(connection, Subject.CLIENT, client_id)
-    news = News(Subject.CLIENT if narrowed else Change.CLIENT_CHANGED, client_id)
-    details = {"scope": format_scope(scopes), **_changes(client.authentication, authentication)}
-    trail.record(connection, actor_of(caller), "client.update", client_id, [news], **details)
-    return updated
-
-
-def _loses_credentials(old: ClientAuthentication, new: ClientAuthentication) -> bool:
-    return old.has_secret > new.has_secret or any(key not in new.keys for key in old.keys)
-
-
-def _changes(old: ClientAuthentication, new: ClientAuthentication) -> dict[str, str]:
-    """Return what an audit line says of a change: which method, and how many keys came and went."""
-    if old == new:
-        return {}
-    return {
-        "token_endpoint_auth_method": new.method.value,
-        "keys_added": str(sum(key not in old.keys for key in new.keys)),
-        "keys_removed": str(sum(key not in new.keys for key in old.keys)),
-    }
+    changed = replace(client, client_name=client_name, scopes=scopes, authentication=authentication)
+    return change_client(connection, trail, actor_of(caller), client, changed)
 
 
 def delete_client(connection: Connection, trail: Trail, caller: Caller, client_id: str) -> None:

@@ -18,6 +18,7 @@ from authserver.revocation.feed import Feed
 from authserver.tables import NAME_LENGTH
 from mesh.access.rules import Caller
 from mesh.crash_points import crash_point
+from mesh.readable_text import fault_of
 from mesh.storage.database import Database
 from mesh.timestamps import to_ms
 
@@ -181,5 +182,5 @@ class Registrations:
 
 
 def _check_name(name: str) -> None:
-    if not name.strip() or len(name) > NAME_LENGTH or not name.isprintable():
-        raise InvalidClientMetadata(f"client_name must be 1 to {NAME_LENGTH} printable characters")
+    if fault := fault_of(name, NAME_LENGTH):
+        raise InvalidClientMetadata(f"client_name {fault}")

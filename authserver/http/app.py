@@ -40,7 +40,7 @@ def application(
             DELETE=registration.delete,
         ),
         _route("/.well-known/oauth-authorization-server", GET=discovery.metadata),
-        _route("/.well-known/openid-configuration", GET=discovery.metadata),
+        _route("/.well-known/openid-configuration", GET=discovery.openid_configuration),
         _route("/.well-known/jwks.json", GET=discovery.keys),
         _route("/openapi.json", GET=discovery.openapi),
         _route("/", GET=discovery.page),

@@ -3,6 +3,7 @@
 import html
 import json
 from collections.abc import Mapping
+from http import HTTPStatus
 from importlib import resources
 
 from starlette.requests import Request
@@ -10,6 +11,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 
 from authserver.clients.authentication_method import CLIENT_CREDENTIALS, AuthMethod
 from authserver.clients.keys import ALGORITHMS
+from authserver.http.refusals import Refused
 from authserver.keys.ring import KeyRing
 from mesh.access.descriptors import Method
 
@@ -46,6 +48,25 @@ class DiscoveryEndpoints:
         """Return the metadata of this authorization server."""
         del request
         return JSONResponse(self._metadata, headers=_CACHED)
+
+    async def openid_configuration(self, request: Request) -> Response:
+        """Refuse: metadata there is an OpenID Provider's (OpenID Connect Discovery §4), and this server is none.
+
+        Libraries that look there first go on to the metadata of RFC 8414. Found here, it would be read as an OpenID
+        Provider's, and refused for what it lacks.
+
+        Raises:
+            Refused: Always.
+
+        """
+        del request
+        issuer = self._metadata["issuer"]
+        raise Refused(
+            HTTPStatus.NOT_FOUND,
+            "invalid_request",
+            "this server issues no ID tokens, so it has no OpenID configuration; "
+            f"its metadata (RFC 8414) is at {issuer}/.well-known/oauth-authorization-server",
+        )
 
     async def keys(self, request: Request) -> Response:
         """Return the public keys, a JWK set (RFC 7517 §5)."""

@@ -9,7 +9,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mesh.calls import request_id
-from mesh.calls.call_record import CallRecord, Observer, begin
+from mesh.calls.call_record import CallRecord, Observer, begin, end
 
 _log = structlog.get_logger()
 
@@ -21,7 +21,7 @@ class RequestRecords:
 
     Args:
         app: What answers. It writes down which of its endpoints did, as the record's method.
-        observers: Are told of each request that has ended; they must not raise.
+        observers: Are told of each request that has ended.
 
     """
 
@@ -48,8 +48,7 @@ class RequestRecords:
         finally:
             record.seconds = time.perf_counter() - start
             record.status = str(status) if status else grpc.StatusCode.CANCELLED.name
-            for observe in self._observers:
-                observe(record)
+            end(record, self._observers)
             client = scope["client"]
             reason = {"reason": record.reason} if record.reason else {}
             _log.info(

@@ -54,10 +54,13 @@ class TokenEndpoints:
         return JSONResponse(content, headers=NO_STORE)
 
     async def revoke(self, request: Request) -> Response:
-        """Authenticate the client, and revoke the token if it is the client's own. Always 200 (RFC 7009 §2.2)."""
+        """Authenticate the client, and revoke the token if it is the client's own. Always 200 (RFC 7009 §2.2).
+
+        No client needs the body, but some try to read it as JSON.
+        """
         client, form = await self._authenticated(request)
         await self._tokens.revoke(client, _needed(form, "token"))
-        return Response(headers=NO_STORE)
+        return JSONResponse({}, headers=NO_STORE)
 
     async def introspect(self, request: Request) -> Response:
         """Authenticate the client, and say what the token is if it may know."""

@@ -10,7 +10,7 @@ import structlog
 from sqlalchemy import Connection
 
 from authserver.errors import ReplicaBehind
-from authserver.revocation.store import FeedEntry, Stretch, feed_position, read_after
+from authserver.revocation.store import HEAD, FeedEntry, Stretch, feed_position, read_after
 from mesh.errors import DatabaseUnavailable
 from mesh.storage.database import Database
 
@@ -48,6 +48,8 @@ class Feed:
         self._looked_at = _NEVER
         self._listeners: list[Callable[[Sequence[FeedEntry]], None]] = []
         self._looking = asyncio.Lock()
+        self._changes = database.change_detector(HEAD)
+        self._read: tuple[object, int] | None = None  # the database's state, and the position that was read up to then
 
     def listen(self, listener: Callable[[Sequence[FeedEntry]], None]) -> None:
         """Have a listener told of entries as they come, on the event loop."""
@@ -115,6 +117,11 @@ class Feed:
 
     async def _look(self) -> None:
         asked = self._clock()
+        state = await self._changes.state()  # first: what changes while the rest is read is found the next time
+        if state is not None and (state, self.position) == self._read:
+            self._looked_at = asked
+            return
+        self._read = None
         if not self.position:  # nothing is in memory yet that could be old
             self.position = await self._database.read(feed_position)
         last = False
@@ -127,7 +134,7 @@ class Feed:
                 return
             self._hear(stretch)
             last = stretch.last
-        self._looked_at = asked
+        self._looked_at, self._read = asked, (state, self.position)
 
     def _hear(self, stretch: Stretch) -> None:
         if stretch.reached > self.position:

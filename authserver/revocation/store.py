@@ -13,8 +13,10 @@ from mesh.access.revocation import Subject
 
 _AT_ONCE = 500
 
+# The newest position, and the one before the oldest entry that is kept: whatever is published changes it.
+HEAD = select(feed_head.c.position, feed_head.c.start)
+
 _POSITION = select(feed_head.c.position)
-_HEAD = select(feed_head.c.position, feed_head.c.start)
 _ADVANCE = update(feed_head).values(position=feed_head.c.position + bind("step")).returning(feed_head.c.position)
 _LEAP = update(feed_head).values(position=beyond_what_was_lost(feed_head.c.position)).returning(feed_head.c.position)
 _INSERT = insert(feed)
@@ -95,7 +97,7 @@ def feed_position(connection: Connection) -> int:
 
 def read_after(connection: Connection, position: int) -> Stretch:
     """Return what comes after a position: `EVERYTHING` if some of that is kept no more, or the position was lost."""
-    head = connection.execute(_HEAD).one()
+    head = connection.execute(HEAD).one()
     if not head.start <= position <= head.position:
         return Stretch([FeedEntry(head.position, News(Subject.EVERYTHING))], head.position, last=True)
     rows = connection.execute(_AFTER, {"position": position, "most": _AT_ONCE})

@@ -9,7 +9,8 @@ from typing import Annotated, Any, TypeAlias
 import typer
 from sqlalchemy import Connection
 
-from authserver.clients.provision import provision_master, provision_staff, renew_secret
+from authserver.clients.authentication_method import AuthMethod, ClientAuthentication, parse_authentication
+from authserver.clients.provision import provision_master, provision_staff, renew_secret, update_authentication
 from authserver.clients.register import Credentials
 from authserver.clients.scopes import format_scope, parse_scope
 from authserver.clients.store.blocks import is_blocked
@@ -29,6 +30,24 @@ from mesh.storage.database import Database
 _Facts: TypeAlias = dict[str, Any]
 CredentialsOption: TypeAlias = Annotated[
     Path | None, typer.Option(help="Write id and secret to this file, instead of printing them.")
+]
+
+MethodOption: TypeAlias = Annotated[
+    AuthMethod | None,
+    typer.Option(
+        "--token-endpoint-auth-method",
+        help="How the client authenticates. Default: private_key_jwt with --jwks, otherwise client_secret_basic.",
+        show_default=False,
+    ),
+]
+JwksOption: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        exists=True,
+        dir_okay=False,
+        help="For private_key_jwt: a file with the client's public keys, a JWK set.",
+        show_default=False,
+    ),
 ]
 
 clients = typer.Typer(
@@ -61,20 +80,26 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter for each option of the com
     max_clients: Annotated[
         int, typer.Option(min=1, help="For a Master Client: how many clients its partners may have together.")
     ] = MAX_CLIENTS,
+    method: MethodOption = None,
+    jwks: JwksOption = None,
     credentials: CredentialsOption = None,
     config: ConfigOption = None,
     home: HomeOption = DEFAULT_HOME,
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Create a Master Client (and its platform), an operator or a wallet application. The secret is shown once.
+    """Create a Master Client (and its platform), an operator or a wallet application. Its secret is shown once.
+
+    With --jwks it has no secret: it signs assertions with its own key.
 
     Examples:
     sekisho clients create master shops --credentials shops.json;
-    sekisho clients create operator alice --scope "reviews.read reviews.write"
+    sekisho clients create operator alice --scope "reviews.read reviews.write";
+    sekisho clients create wallet "The app" --jwks app-jwks.json
 
     """
     _check_new(credentials)
+    authentication = _authentication(method, jwks)
     settings = settings_of(config, home)
     by = provisioner(settings)
     client_type = ClientType(kind.name)
@@ -83,9 +108,9 @@ def create(  # noqa: PLR0913, PLR0917 - one parameter for each option of the com
 
     def provision(connection: Connection) -> Credentials:
         if client_type == ClientType.MASTER:
-            created = provision_master(connection, by, name, Platform(ceiling, max_clients), scopes)
+            created = provision_master(connection, by, name, Platform(ceiling, max_clients), scopes, authentication)
         else:
-            created = provision_staff(connection, by, client_type, name, scopes)
+            created = provision_staff(connection, by, client_type, name, scopes, authentication)
         if credentials:  # before the commit: no client without its secret, whatever happens to the file
             write_credentials(credentials, created)
         return created
@@ -129,6 +154,44 @@ def rotate_secret(
     _show_created(renewed, credentials, as_json=as_json)
 
 
+@clients.command()
+def update(
+    client_id: Annotated[str, typer.Argument(help="The id of a Master Client, an operator or a wallet application.")],
+    method: MethodOption = None,
+    jwks: JwksOption = None,
+    credentials: CredentialsOption = None,
+    config: ConfigOption = None,
+    home: HomeOption = DEFAULT_HOME,
+    *,
+    as_json: JsonOption = False,
+) -> None:
+    """Replace how a client that was created here authenticates, or its keys. It gets a secret if it needs its first.
+
+    All its tokens end if it loses a key or its secret; it can take new ones at once.
+
+    Examples:
+    sekisho clients update cli_01k5j2… --jwks alice-jwks.json;
+    sekisho clients update cli_01k5j2… --token-endpoint-auth-method client_secret_post
+
+    """
+    if method is None and jwks is None:
+        raise ConfigError("say what to update: --jwks, --token-endpoint-auth-method, or both")
+    _check_new(credentials)
+    authentication = _authentication(method, jwks)
+    settings = settings_of(config, home)
+    by = provisioner(settings)
+
+    def change(connection: Connection) -> Credentials:
+        changed = update_authentication(connection, by, client_id, authentication)
+        if credentials:
+            write_credentials(credentials, changed)
+        return changed
+
+    with opened(settings) as database:
+        changed = database.run_here(change)
+    _show_created(changed, credentials, as_json=as_json)
+
+
 @clients.command(name="list")
 def list_(
     platform: Annotated[str, typer.Option(help="Only this platform's, its Master Client among them.")] = "",
@@ -164,7 +227,7 @@ def show(
     *,
     as_json: JsonOption = False,
 ) -> None:
-    """Print what is known of one client: also when each of its secrets was last used, and what it is blocked by.
+    """Print what is known of one client: also its keys, when each secret was last used, and what it is blocked by.
 
     Example: sekisho clients show cli_01k5j2… --json
     """
@@ -179,21 +242,34 @@ def show(
             Subject.PLATFORM: client.platform_id,
         }
         blocked_by = [holder.lower() for holder, id_ in holders.items() if is_blocked(connection, holder, id_)]
-        return {**_facts(client), "blocked_by": blocked_by, "secrets": _secrets(client)}
+        keys = [{"kid": key.kid, "alg": key.alg} for key in client.authentication.keys]
+        return {**_facts(client), "blocked_by": blocked_by, "keys": keys, "secrets": _secrets(client)}
 
     with opened(settings_of(config, home)) as database:
         facts = database.read_here(read)
     if as_json:
         print_json(facts)
         return
-    _print_facts({**facts, "blocked_by": ", ".join(facts["blocked_by"]), "secrets": ""})
-    for secret in facts["secrets"]:
-        console.print("  " + ", ".join(f"{name} {value or 'never'}" for name, value in secret.items()), soft_wrap=True)
+    credentials = {name: facts.pop(name) for name in ("keys", "secrets")}
+    _print_facts({**facts, "blocked_by": ", ".join(facts["blocked_by"])})
+    for name, each in credentials.items():
+        console.print(name)
+        for credential in each:
+            told = ", ".join(f"{fact} {'never' if value is None else value}" for fact, value in credential.items())
+            console.print(f"  {told}", soft_wrap=True, markup=False)
 
 
 def _check_new(credentials: Path | None) -> None:
     if credentials and (credentials.exists() or not credentials.parent.is_dir()):
         raise ConfigError(f"{credentials} must be a new file in a folder that exists; no credentials are overwritten")
+
+
+def _authentication(method: AuthMethod | None, jwks: Path | None) -> ClientAuthentication:
+    method = method or (AuthMethod.PRIVATE_KEY_JWT if jwks else AuthMethod.CLIENT_SECRET_BASIC)
+    try:
+        return parse_authentication(method, jwks.read_text(encoding="utf-8") if jwks else "")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{jwks} can't be read: {error}") from error
 
 
 def _all_clients(database: Database, platform_id: str) -> Iterator[Client]:
@@ -212,6 +288,7 @@ def _facts(client: Client) -> _Facts:
         "platform_id": client.platform_id,
         "partner_id": client.partner_id,
         "scope": format_scope(client.scopes),
+        "token_endpoint_auth_method": client.authentication.method.value,
         "create_time": shown_time(client.create_time),
         "blocked": client.blocked,
     }
@@ -236,10 +313,11 @@ def _show_created(created: Credentials, file: Path | None, *, as_json: bool) -> 
         "client_name": created.client.client_name,
         "platform_id": created.client.platform_id,
         "scope": format_scope(created.client.scopes),
+        "token_endpoint_auth_method": created.client.authentication.method.value,
     }
     if file:
         facts["credentials"] = str(file)
-    else:
+    elif created.client_secret:
         facts["client_secret"] = created.client_secret
     if as_json:
         print_json(facts)
@@ -248,8 +326,9 @@ def _show_created(created: Credentials, file: Path | None, *, as_json: bool) -> 
 
 
 def _print_facts(facts: _Facts) -> None:
+    width = max(map(len, facts))
     for fact, value in facts.items():
-        console.print(f"{fact:14} {value}".rstrip(), soft_wrap=True, markup=False)
+        console.print(f"{fact:{width}} {value}".rstrip(), soft_wrap=True, markup=False)
 
 
 add_commands(clients, Subject.CLIENT)

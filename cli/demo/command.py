@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 from rich.table import Table
 
 from cli.demo.cast import StoryFailed, Stubs
@@ -108,7 +109,7 @@ class _TextTeller:
 
     def begin(self, home: Home) -> None:
         """Say where the mesh is."""
-        console.print(f"[dim]the mesh is up in {home.path}[/]", soft_wrap=True)
+        console.print(f"[dim]the mesh is up in {escape(str(home.path))}[/]", soft_wrap=True)
 
     def tell(self, number: int, step: Step) -> None:
         """Tell one step: what happened, hop by hop."""
@@ -123,7 +124,7 @@ class _TextTeller:
     def end(self, steps: list[Step], failure: str, seconds: float) -> None:
         """Draw the sequence, and sum up."""
         if failure:
-            console.print(f"\n[bold red]The story went wrong:[/] {failure}", soft_wrap=True)
+            console.print(f"\n[bold red]The story went wrong:[/] {escape(failure)}", soft_wrap=True)
             return
         console.print("\n[bold]The sequence[/]\n")
         hops = [hop for step in steps if not step.rows for hop in without_repeats(step.hops)]

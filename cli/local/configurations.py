@@ -7,12 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from sqlalchemy.engine import URL
+
 from cli.home import Home
 from mesh.access.rules import ALL_CLIENT_TYPES
 from mesh.config import ConfigError
 from mesh.security import tls
 
-HOST = "127.0.0.1"
+
+def _loopback() -> str:
+    """Return the loopback address as it stands in `host:port`: IPv4's, or IPv6's where there is no other."""
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", 0))
+        except OSError:
+            return "[::1]"
+    return "127.0.0.1"
+
+
+HOST = _loopback()
+_ADDRESS = HOST.strip("[]")
 DEFAULT_PORT = 7443  # of the gateway
 
 _AUTH_ISSUER = "https://authserver.sekisho.internal"
@@ -102,12 +116,12 @@ def reserved_port() -> int:
     A port that was only looked up may be another process's by the time the service listens. One that has just closed a
     connection is kept back (TIME-WAIT, RFC 9293).
     """
-    with socket.socket() as server:
+    with _socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        server.bind((HOST, 0))
+        server.bind((_ADDRESS, 0))
         server.listen(1)
         port: int = server.getsockname()[1]
-        with socket.create_connection((HOST, port)):
+        with socket.create_connection((_ADDRESS, port)):
             accepted, _ = server.accept()
             accepted.close()  # the side that closes first is the one that waits
         return port
@@ -120,12 +134,16 @@ def require_free(port: int) -> None:
         ConfigError: If it is taken.
 
     """
-    with socket.socket() as server:
+    with _socket() as server:
         server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            server.bind((HOST, port))
+            server.bind((_ADDRESS, port))
         except OSError as error:
             raise ConfigError(f"can't listen on {HOST}:{port}: is the port taken?") from error
+
+
+def _socket() -> socket.socket:
+    return socket.socket(socket.AF_INET6 if ":" in _ADDRESS else socket.AF_INET)
 
 
 def configurations(home: Home, ports: Ports, options: MeshOptions) -> Mapping[str, _Configuration]:
@@ -141,7 +159,8 @@ def configurations(home: Home, ports: Ports, options: MeshOptions) -> Mapping[st
     def database(service: str) -> str:
         if options.databases:
             return options.databases.replace("{service}", service)
-        return f"sqlite:///{home.folder(service)}/database.db"
+        file = home.folder(service) / "database.db"
+        return URL.create("sqlite", database=str(file)).render_as_string()
 
     services = {
         "authserver": _authserver(home, ports, database("authserver")),

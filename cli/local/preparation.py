@@ -98,8 +98,9 @@ def provisioner(config: AuthServerConfig) -> Provisioner:
 
 
 def write_credentials(file: Path, credentials: Credentials) -> None:
-    """Write a client's credentials to a file that only its owner can read."""
-    content = {"client_id": credentials.client.client_id, "client_secret": credentials.client_secret}
+    """Write a client's credentials to a file that only its owner can read; without a secret, if it has none."""
+    secret = {"client_secret": credentials.client_secret} if credentials.client_secret else {}
+    content = {"client_id": credentials.client.client_id, **secret}
     write_private(file, json.dumps(content).encode())
 
 

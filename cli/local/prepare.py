@@ -1,6 +1,7 @@
 """`sekisho prepare`."""
 
 import re
+import shlex
 from typing import Annotated
 
 import typer
@@ -43,7 +44,8 @@ def prepare(
     if as_json:
         print_json({"home": str(there.path), "workloads": workload or []})
         return
-    console.print(f"{there.path} is prepared; next: sekisho serve authserver --home {there.path}", soft_wrap=True)
+    told = f"{there.path} is prepared; next: sekisho serve authserver --home {shlex.quote(str(there.path))}"
+    console.print(told, soft_wrap=True, markup=False)
 
 
 def _certify(home: Home, workload: str) -> None:

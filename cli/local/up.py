@@ -1,6 +1,7 @@
 """`sekisho up`."""
 
 import asyncio
+import shlex
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, TypeAlias
 
 import msgspec
 import typer
+from rich.markup import escape
 
 from cli.home import DEFAULT_HOME, Home, MeshAddresses
 from cli.local.configurations import DEFAULT_PORT, HOST, MeshOptions, Plane, Ports, require_free
@@ -127,5 +129,7 @@ async def _stay(home: Home, port: int, options: MeshOptions, *, as_json: bool) -
         if as_json:
             print_json(where)
         else:
-            console.print(_TEXT.format(home=home.path, **where), soft_wrap=True)
+            told = {name: escape(str(value)) for name, value in where.items() if name != "metrics"}
+            text = _TEXT.format(home=escape(shlex.quote(str(home.path))), metrics=where["metrics"], **told)
+            console.print(text, soft_wrap=True)
         await supervisor.died()

@@ -18,7 +18,9 @@ from cli.home import DEFAULT_HOME
 from cli.output import HomeOption, JsonOption, console, print_json
 from cli.policy.sources import ConfigOption, ListenerOption, SetOption, chosen, doors_of, method_path
 from mesh.access.rules import Caller, ClientType
+from mesh.calls.metadata import AUTHORIZATION, bearer_token
 from mesh.config import ConfigError
+from mesh.security.jwt_values import media_type
 from mesh.security.private_tokens import TYP, caller_of
 from policy.explanation import Explanation, explain
 
@@ -97,7 +99,7 @@ def caller_in(token: str, auth_config: Path | None, home: Path) -> Caller:
             caller, expire_time = caller_of(read["payload"]), float(read["payload"]["exp"])
         except (PyJWTError, ValueError, KeyError, TypeError) as error:
             raise ConfigError("this is neither an access token (sat_…) nor a private one that can be read") from error
-        if read["header"].get("typ") != TYP:
+        if media_type(read["header"]) != f"application/{TYP}":
             raise ConfigError(f"this is a JWT, but no private access token: its type is not {TYP}")
     if expire_time <= time.time():
         raise ConfigError(f"the token has expired: {time.time() - expire_time:.0f} seconds ago")
@@ -118,10 +120,10 @@ def _open(token: str, settings: AuthServerConfig) -> AccessToken:
 
 def _read(file: Path) -> str:
     try:
-        token = sys.stdin.read() if str(file) == "-" else file.read_text()
+        text = sys.stdin.read() if str(file) == "-" else file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: can't be read: {error}") from error
-    return token.strip().removeprefix("Bearer ")
+    return bearer_token([(AUTHORIZATION, text.strip())]) or text.strip()
 
 
 def _facts(door: str, path: str, explanation: Explanation) -> dict[str, Any]:

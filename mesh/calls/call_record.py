@@ -1,11 +1,12 @@
 """What is known of the call that is being answered: for its log line, for metrics, and for the next hop."""
 
 import enum
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import TypeAlias
 
 import msgspec
+import structlog
 
 from mesh.access.rules import Caller
 
@@ -85,6 +86,7 @@ class CallRecord(msgspec.Struct, eq=False, gc=False):
 # What is told of each call when it ends.
 Observer: TypeAlias = Callable[[CallRecord], None]
 
+_log = structlog.get_logger()
 _current: ContextVar[CallRecord | None] = ContextVar("call_record", default=None)
 
 
@@ -96,3 +98,12 @@ def begin(record: CallRecord) -> None:
 def current_call() -> CallRecord:
     """Return the current call's record; outside of calls, one that nobody reads."""
     return _current.get() or CallRecord("")
+
+
+def end(record: CallRecord, observers: Iterable[Observer]) -> None:
+    """Tell observers that a call has ended. What one of them raises is logged, and changes nothing for the caller."""
+    for observe in observers:
+        try:
+            observe(record)
+        except Exception:  # noqa: BLE001 - whatever it is, the call has had its answer
+            _log.exception("an observer of calls failed")

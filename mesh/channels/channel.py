@@ -12,24 +12,34 @@ def open_channel(
     service_config: str = "{}",
     keepalive_seconds: float = 30.0,
     keepalive_timeout_seconds: float = 10.0,
+    keepalive_without_calls: bool = False,
 ) -> grpc.aio.Channel:
     """Open a TLS channel (mTLS if the configuration names a certificate). Connects on first use.
 
     Args:
         config: Where to, and how.
         service_config: Which address calls go to, and when they are tried again: JSON (`mesh.channels.service_config`).
-        keepalive_seconds: While there are calls: after how long a silence the other side is asked whether it is there.
-            Servers of `mesh.serving.server` take offence at more than two questions a second while they send nothing.
-        keepalive_timeout_seconds: When the connection is given up without an answer to that.
+        keepalive_seconds: After how long a silence the other side is asked whether it is there. Servers end connections
+            by which they are asked too often while they send nothing: those of `mesh.serving.server` take two questions
+            a second, others by default one in 300 s.
+        keepalive_timeout_seconds: When the connection is given up without an answer to that. Data that the other side
+            does not acknowledge by then ends the connection, too.
+        keepalive_without_calls: Whether it is asked also while there is no call.
 
     """
     options: list[tuple[str, str | int]] = [
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", config.max_message_bytes),
+        # One limit, up to which all passes: gRPC refuses at random what is between two.
+        ("grpc.max_metadata_size", config.max_metadata_bytes),
+        ("grpc.absolute_max_metadata_size", config.max_metadata_bytes),
         # A stream whose reader is slow may hold this side's 64 KiB; gRPC would let it grow to megabytes.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.keepalive_time_ms", int(keepalive_seconds * 1000)),
         ("grpc.keepalive_timeout_ms", int(keepalive_timeout_seconds * 1000)),
+        ("grpc.keepalive_permit_without_calls", int(keepalive_without_calls)),
+        # However silent both sides are, it is asked; gRPC would do so twice, and then once a minute.
+        ("grpc.http2.max_pings_without_data", 0),
         # gRPC has pings of its own, and while one of them is out, waits for it instead: a minute, unless told.
         ("grpc.http2.ping_timeout_ms", int(keepalive_timeout_seconds * 1000)),
         # gRPC backs off up to two minutes; a service that restarts should be found again within seconds.

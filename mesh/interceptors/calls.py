@@ -9,7 +9,7 @@ import structlog
 
 from mesh.access.descriptors import service_of
 from mesh.calls import request_id
-from mesh.calls.call_record import CallRecord, Observer, begin
+from mesh.calls.call_record import CallRecord, Observer, begin, end
 from mesh.calls.peers import workload_of
 from mesh.calls.wrapping import Context, Handler, Run, wrap
 from mesh.errors import Code, MetadataTooLarge, ServiceError
@@ -37,7 +37,7 @@ class CallInterceptor:
     its status and details, anything else with INTERNAL. When the call has ended, the log has a line of it.
 
     Args:
-        observers: Are told of each call that has ended, and so logged; they must not raise.
+        observers: Are told of each call that has ended, before the log is.
         with_workloads: Whether callers show certificates.
         max_metadata_bytes: The most metadata of a call, by HTTP/2's count.
         silent: The services of whose calls nobody is told: what load balancers and supervisors ask for all the time
@@ -53,7 +53,7 @@ class CallInterceptor:
         max_metadata_bytes: int,
         silent: Collection[str] = (),
     ) -> None:
-        self._observers = observers
+        self._observers = (*observers, log_call)
         self._with_workloads = with_workloads
         self._max_metadata_bytes = max_metadata_bytes
         self._silent = frozenset(silent)
@@ -84,7 +84,7 @@ class CallInterceptor:
             finally:
                 record.seconds = time.perf_counter() - start
                 if not silent:
-                    self._end(record)
+                    end(record, self._observers)
             return answer
 
         return wrap(handler, call)
@@ -105,11 +105,6 @@ class CallInterceptor:
             del metadata, key, value, presented  # by which the error would hold it
             raise MetadataTooLarge("the call has too much metadata")
         record.metadata = tuple(metadata)
-
-    def _end(self, record: CallRecord) -> None:
-        for observe in self._observers:
-            observe(record)
-        log_call(record)
 
 
 async def _refuse(record: CallRecord, context: Context, error: ServiceError) -> NoReturn:

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
+from mesh.security.jwt_values import media_type, numeric_dates, sole_audience
+
 _ALGORITHM = "ES256"
 _MAX_BYTES = 8 * 1024
 _LEEWAY_SECONDS = 5  # how far the clocks of issuer and verifier may be apart
@@ -55,16 +57,21 @@ def create_pem() -> bytes:
 
 
 def public_keys(jwks: Mapping[str, Any]) -> dict[str, ec.EllipticCurvePublicKey]:
-    """Return the keys of a JWK set, by their id.
+    """Return the keys of a JWK set that verify ES256, by their id. Other kinds of keys are ignored (RFC 7517 §5).
 
     Raises:
-        JwtRejected: If the set has anything but P-256 public keys with an id.
+        JwtRejected: If it is not a JWK set, has other kinds of keys only, or a private key.
 
     """
-    try:
-        return dict(map(_public_key, jwks["keys"]))
-    except (KeyError, TypeError, ValueError, jwt.InvalidKeyError) as error:
-        raise JwtRejected("not a set of P-256 public keys, each with a kid") from error
+    keys = jwks.get("keys") if isinstance(jwks, Mapping) else None
+    if not isinstance(keys, list) or not all(isinstance(jwk, Mapping) for jwk in keys):
+        raise JwtRejected("not a JWK set")
+    if any("d" in jwk for jwk in keys):
+        raise JwtRejected("a set of public keys has a private one, which is to be replaced")
+    usable = dict(filter(None, map(_public_key, keys)))
+    if keys and not usable:
+        raise JwtRejected("the set has no P-256 public key for signatures with a kid")
+    return usable
 
 
 def sign(key: SigningKey, typ: str, claims: Mapping[str, Any]) -> str:
@@ -104,7 +111,7 @@ def verify(
     """Return the claims of a token that one of the keys signed, for this audience, and that is good now.
 
     The algorithm is ES256 and the key one of `keys`, whatever the token's header says beyond the key's id. `iss`,
-    `aud` (one string), `iat`, `exp` and `jti` must be there.
+    `aud` (this audience alone), `iat`, `exp` and `jti` must be there.
 
     Raises:
         JwtRejected: If any of this is not so.
@@ -119,42 +126,47 @@ def verify(
             key,
             algorithms=[_ALGORITHM],
             issuer=issuer,
-            audience=audience,
             options={
                 "require": ["iss", "aud", "iat", "exp", "jti"],
-                "strict_aud": True,
-                # Times are judged below, by the clock that was passed in.
+                # Judged below: times by the clock that was passed in.
+                "verify_aud": False,
                 "verify_exp": False,
                 "verify_iat": False,
                 "verify_nbf": False,
             },
         )
     except jwt.PyJWTError as error:
-        raise JwtRejected("signature, issuer, audience or a required claim is wrong") from error
+        raise JwtRejected("signature, issuer or a required claim is wrong") from error
     header, claims = decoded["header"], decoded["payload"]
-    if str(header.get("typ", "")).lower() != typ:
+    if media_type(header) != f"application/{typ}":
         raise JwtRejected(f"not of the type {typ}")
+    if sole_audience(claims) != audience:
+        raise JwtRejected("for another audience, or for several")
     _check_times(claims, now)
     return dict(claims)
 
 
 def _check_times(claims: Mapping[str, Any], now: float) -> None:
-    times = [claims[name] for name in ("iat", "nbf", "exp") if name in claims]
-    if any(isinstance(time, bool) or not isinstance(time, int) for time in times):
-        raise JwtRejected("a time claim is not a whole number")
-    if now >= claims["exp"] + _LEEWAY_SECONDS:
+    try:
+        times = numeric_dates(claims)
+    except ValueError as error:
+        raise JwtRejected(str(error)) from error
+    if now >= times["exp"] + _LEEWAY_SECONDS:
         raise JwtRejected("expired")
-    if now < max(claims["iat"], claims.get("nbf", 0)) - _LEEWAY_SECONDS:
+    if now < max(times["iat"], times.get("nbf", 0)) - _LEEWAY_SECONDS:
         raise JwtRejected("not valid yet")
 
 
-def _public_key(jwk: Mapping[str, Any]) -> tuple[str, ec.EllipticCurvePublicKey]:
-    key, kid = ECAlgorithm.from_jwk(dict(jwk)), jwk["kid"]
-    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1) or "d" in jwk:
-        raise jwt.InvalidKeyError("not a P-256 public key")
-    if not isinstance(kid, str):
-        raise jwt.InvalidKeyError("the kid is no text")
-    return kid, key
+def _public_key(jwk: Mapping[str, Any]) -> tuple[str, ec.EllipticCurvePublicKey] | None:
+    """Return the key and its id; None if it is of another kind."""
+    try:
+        key = ECAlgorithm.from_jwk(dict(jwk))
+    except (TypeError, ValueError, jwt.InvalidKeyError):
+        return None
+    kid, use, alg = jwk.get("kid"), jwk.get("use", "sig"), jwk.get("alg", _ALGORITHM)
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
+        return None
+    return (kid, key) if isinstance(kid, str) and (use, alg) == ("sig", _ALGORITHM) else None
 
 
 def _thumbprint(key: ec.EllipticCurvePublicKey) -> str:

@@ -3,6 +3,7 @@
 import re
 
 from mesh.errors import InvalidRequest
+from mesh.readable_text import fault_of
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 _UUID4 = re.compile(r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-4[0-9a-fA-F]{3}-[89abAB][0-9a-fA-F]{3}-[0-9a-fA-F]{12}")
@@ -21,13 +22,18 @@ class Fields:
         self._violations.setdefault(field, problem)
 
     def text(self, field: str, value: str, *, max_length: int, required: bool = True) -> None:
-        """Check a line of text of at most `max_length` characters."""
-        if required and not value.strip():
+        """Check a line of text that people read, of at most `max_length` characters."""
+        if (value or required) and (fault := fault_of(value, max_length)):
+            self.refuse(field, fault)
+
+    def identifier(self, field: str, value: str, *, max_length: int) -> None:
+        """Check what programs compare, such as an id or a code: printable characters, at most `max_length` of them."""
+        if not value.strip():
             self.refuse(field, "must not be empty")
         elif len(value) > max_length:
             self.refuse(field, f"must have at most {max_length} characters")
         elif not value.isprintable():
-            self.refuse(field, "must not have control characters")
+            self.refuse(field, "must have printable characters only")
 
     def email(self, field: str, value: str) -> None:
         """Check an e-mail address."""

@@ -3,10 +3,16 @@
 import asyncio
 from typing import NoReturn
 
-import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from mesh.calls.wrapping import Context
+from mesh.errors import Code, ServiceError
+
+
+class HealthNotFound(ServiceError):
+    """Nothing tells its health under this name: not the server, which has the empty name, nor a service of its own."""
+
+    code = Code.NOT_FOUND
 
 
 class HealthServicer(health_pb2_grpc.HealthServicer):
@@ -37,10 +43,19 @@ class HealthServicer(health_pb2_grpc.HealthServicer):
     async def Check(  # noqa: N802 - named by the contract, as below
         self, request: health_pb2.HealthCheckRequest, context: Context
     ) -> health_pb2.HealthCheckResponse:
-        """Say how it is now; NOT_FOUND if nothing is called so."""
+        """Say how it is now.
+
+        Raises:
+            HealthNotFound: If nothing is called so.
+
+        """
+        del context
         status = self._statuses.get(request.service)
         if status is None:
-            await context.abort(grpc.StatusCode.NOT_FOUND)
+            raise HealthNotFound(
+                "nothing here tells its health under this name: the empty name is this server as a whole, and services "
+                "behind it are asked where they are"
+            )
         return health_pb2.HealthCheckResponse(status=status)
 
     async def Watch(self, request: health_pb2.HealthCheckRequest, context: Context) -> NoReturn:  # noqa: N802

@@ -21,6 +21,13 @@ from mesh.serving.reflection import ReflectionHandler
 
 # How the modules that gRPC generates are called.
 _STUBS = "_pb2_grpc"
+# What a connection gets that says nothing: so long to complete its TLS handshake, and to acknowledge the settings. And
+# when nothing comes by it, it is asked whether it is there, and then has so long to answer.
+_HANDSHAKE_SECONDS, _SETTINGS_SECONDS = 10.0, 5.0
+_KEEPALIVE_SECONDS, _KEEPALIVE_TIMEOUT_SECONDS = 60.0, 20.0
+# How often clients may ask the same while this side sends nothing; gRPC forgives two that come sooner. Its own default
+# is 300 s. The gateway asks an auth server that says nothing every second.
+_PING_SECONDS = 0.5
 # Where anyone may connect.
 _FROM_OUTSIDE = (
     # Calls that came and are not looked at yet; of more than these, gRPC ends some at random, whoever's they are.
@@ -142,23 +149,27 @@ def _options(config: ServerConfig) -> list[tuple[str, int]]:
         ("grpc.max_receive_message_length", config.max_message_bytes),
         ("grpc.max_send_message_length", config.max_message_bytes),
         ("grpc.max_allowed_incoming_connections", config.max_connections),
-        # A connection that has not completed its TLS handshake by then is closed.
-        ("grpc.server_handshake_timeout_ms", 10_000),
+        ("grpc.server_handshake_timeout_ms", _ms(_HANDSHAKE_SECONDS)),
         # As much as there is room for in a stream whose reader is slow; gRPC would take megabytes of each.
         ("grpc.http2.bdp_probe", 0),
         ("grpc.max_metadata_size", config.max_metadata_bytes),
         ("grpc.absolute_max_metadata_size", 2 * config.max_metadata_bytes),
-        ("grpc.http2.settings_timeout", 5_000),  # whoever does not acknowledge by then is disconnected
-        ("grpc.keepalive_time_ms", 60_000),
-        ("grpc.keepalive_timeout_ms", 20_000),
-        # Clients may ping to keep a connection alive; gRPC's own default takes offence at more than one in 300 s. The
-        # gateway pings an auth server that says nothing every second.
-        ("grpc.http2.min_recv_ping_interval_without_data_ms", 500),
-        ("grpc.max_connection_age_ms", int(config.max_connection_age_seconds * 1000)),
-        ("grpc.max_connection_age_grace_ms", int(config.max_connection_age_grace_seconds * 1000)),
+        ("grpc.http2.settings_timeout", _ms(_SETTINGS_SECONDS)),
+        ("grpc.keepalive_time_ms", _ms(_KEEPALIVE_SECONDS)),
+        ("grpc.keepalive_timeout_ms", _ms(_KEEPALIVE_TIMEOUT_SECONDS)),
+        ("grpc.http2.ping_timeout_ms", _ms(_KEEPALIVE_TIMEOUT_SECONDS)),
+        ("grpc.http2.max_pings_without_data", 0),  # this side asks on, however silent both are
+        ("grpc.http2.min_ping_interval_without_data_ms", _ms(_PING_SECONDS)),
+        ("grpc.keepalive_permit_without_calls", 1),  # clients may ask also between calls
+        ("grpc.max_connection_age_ms", _ms(config.max_connection_age_seconds)),
+        ("grpc.max_connection_age_grace_ms", _ms(config.max_connection_age_grace_seconds)),
         # Unless it is meant, a second process on the same port is a mistake, which the system should report.
         ("grpc.so_reuseport", int(config.share_port)),
         # A bound for one connection. Clients keep to it once they have heard of it; a burst before that would be reset.
         ("grpc.max_concurrent_streams", max(100, config.max_concurrent_calls)),
         *([] if config.client_ca else _FROM_OUTSIDE),
     ]
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)

@@ -1,18 +1,21 @@
 """Units of work on a service's database, SQLite or PostgreSQL."""
 
 import asyncio
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Collection
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TypeAlias, TypeVar
 
 import structlog
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Select, create_engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, DataError, DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from mesh.config import ConfigError
 from mesh.errors import Code, DatabaseUnavailable, ServiceError
+from mesh.storage.change_detector import ChangeDetector, PostgresqlChanges, SqliteChanges
 from mesh.storage.shared_commits import SharedCommits
 
 T = TypeVar("T")
@@ -28,10 +31,28 @@ _WAIT_SECONDS = 5  # for a connection, and for a lock
 _ATTEMPTS = 5
 # When a host that does not even acknowledge is given up: by itself TCP takes a quarter of an hour (RFC 1122 §4.2.3.5).
 _DEAD_HOST = {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
+_POSTGRESQL = {
+    "connect_timeout": _WAIT_SECONDS,
+    "autocommit": True,  # transactions begin where on_begin says so
+    "client_encoding": "utf8",  # text is text also where the server does not know its encoding
+    **_DEAD_HOST,
+}
+_SEVERAL_HOSTS = re.compile(r"(?P<before>postgresql[^/]*://(?:[^@/]*@)?)(?P<hosts>[^/?]*,[^/?]*)(?P<after>.*)")
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
+# How long a transaction may wait for a lock, a statement may take, and a transaction may do nothing. As parameters of
+# the connection, PgBouncer would refuse them.
+_BOUNDS = {
+    "lock_timeout": f"{_WAIT_SECONDS}s",
+    "statement_timeout": "30s",
+    "idle_in_transaction_session_timeout": "60s",
+}
+_BEGIN = "sekisho_begin"  # the execution option that says how transactions begin
+_SHARED = "sekisho_shared"  # says of a connection that each transaction on it may run on another one of the server's
 # What a concurrent transaction caused, and the next attempt may not meet: a serialization failure, a deadlock, a row
 # that the other one was first to insert.
 _PASSING_STATES = frozenset({"40001", "40P01", "23505"})
+# By a connection to a server that is not, or no more, the one that writes. The next connection may find another.
+_READ_ONLY_STATE = "25006"
 
 
 class UnstorableText(ServiceError):
@@ -62,6 +83,7 @@ class Database:
         """Prepare engine and threads. Connects on first use."""
         self._around = around or _nothing
         parsed = _parse(url)
+        self._detectors: list[ChangeDetector] = []
         self._readers = ThreadPoolExecutor(_READERS, thread_name_prefix="database-reader")
         self._submit: Callable[[Callable[[Connection], Any]], asyncio.Future[Any]]
         if parsed.get_backend_name() == "sqlite":
@@ -72,7 +94,7 @@ class Database:
         else:
             self.engine = _postgresql_engine(parsed)
             self._reading_engine = self.engine.execution_options(
-                isolation_level="REPEATABLE READ", postgresql_readonly=True
+                **{_BEGIN: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
             )
             writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="database-writer")
             self._submit = lambda work: asyncio.get_running_loop().run_in_executor(writers, self._attempt, work)
@@ -117,8 +139,25 @@ class Database:
         except DBAPIError as error:
             raise _translated(error) from error
 
+    def change_detector(self, row: Select[Any]) -> ChangeDetector:
+        """Return what detects changes, of a row or on SQLite of anything, until this is closed.
+
+        Args:
+            row: Reads the row; it has no parameters.
+
+        """
+        url = self.engine.url
+        if url.get_backend_name() == "sqlite":
+            detector: ChangeDetector = SqliteChanges(url.database or "")
+        else:
+            detector = PostgresqlChanges(url, self.engine.dialect, row, _POSTGRESQL)
+        self._detectors.append(detector)
+        return detector
+
     def close(self) -> None:
         """Let units under way end, and disconnect."""
+        for detector in self._detectors:
+            detector.close()
         self._stop_writing()
         self._readers.shutdown()
         self._reading_engine.dispose()
@@ -128,28 +167,72 @@ class Database:
         """Run a unit of work, again if a concurrent one got in its way."""
         for _ in range(_ATTEMPTS - 1):
             try:
-                with self.engine.begin() as connection:
-                    return work(connection)
+                return self._attempt_once(work)
             except DBAPIError as error:
-                if getattr(error.orig, "sqlstate", None) not in _PASSING_STATES:
+                if _state(error) not in _PASSING_STATES:
                     raise
+        return self._attempt_once(work)
+
+    def _attempt_once(self, work: Callable[[Connection], T]) -> T:
         with self.engine.begin() as connection:
-            return work(connection)
+            try:
+                return work(connection)
+            except DBAPIError as error:
+                if _state(error) == _READ_ONLY_STATE:
+                    connection.invalidate(error)
+                raise
 
 
 def _nothing(_system: str, _work: Callable[..., Any]) -> AbstractContextManager[None]:
     return _NOTHING
 
 
+def _state(error: DBAPIError) -> str | None:
+    """Return the SQLSTATE that PostgreSQL gave; None for SQLite, and where there was no answer."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    return state
+
+
 def _parse(url: str) -> URL:
     try:
-        parsed = make_url(url)
+        parsed = make_url(_one_host(url))
         backend = parsed.get_backend_name()
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:  # the latter for a port that is no number
         raise ConfigError(f"the database URL can't be read: {error}") from error
     if backend not in _DRIVERS or parsed.drivername not in {backend, _DRIVERS[backend]}:
         raise ConfigError(f"the database must be {' or '.join(_DRIVERS)}, not {parsed.drivername}")
+    (_check_sqlite if backend == "sqlite" else _check_postgresql)(parsed)
     return parsed.set(drivername=_DRIVERS[backend])
+
+
+def _one_host(url: str) -> str:
+    """Return a URL with several hosts, as PostgreSQL's own tools take them, in the way that SQLAlchemy takes them."""
+    found = _SEVERAL_HOSTS.fullmatch(url)
+    if found is None:
+        return url
+    hosts = "&".join(f"host={host}" for host in found["hosts"].split(","))
+    return f"{found['before']}{found['after']}{'&' if '?' in found['after'] else '?'}{hosts}"
+
+
+def _check_sqlite(url: URL) -> None:
+    if url.host or url.database in {None, "", ":memory:"}:
+        raise ConfigError("a SQLite database needs the path of its file, as in sqlite:////var/lib/sekisho/payments.db")
+    _check_parameters(url, {"timeout"})
+    try:
+        float(str(url.query.get("timeout", _WAIT_SECONDS)))
+    except ValueError as error:
+        raise ConfigError("the database URL's timeout must be a number of seconds") from error
+
+
+def _check_postgresql(url: URL) -> None:
+    from psycopg.pq import Conninfo  # noqa: PLC0415 - a process on SQLite does not load it
+
+    _check_parameters(url, {option.keyword.decode() for option in Conninfo.get_defaults()})
+
+
+def _check_parameters(url: URL, known: Collection[str]) -> None:
+    if unknown := sorted(url.query.keys() - known):
+        raise ConfigError(f"the database URL has unknown parameters: {', '.join(unknown)}")
 
 
 def _sqlite_engine(url: URL, *, pool_size: int, begin: str, query_only: bool = False) -> Engine:
@@ -177,24 +260,47 @@ def _sqlite_engine(url: URL, *, pool_size: int, begin: str, query_only: bool = F
 
 
 def _postgresql_engine(url: URL) -> Engine:
-    bounds = f"-c lock_timeout={_WAIT_SECONDS}s -c statement_timeout=30s -c idle_in_transaction_session_timeout=60s"
-    return create_engine(
+    engine = create_engine(
         url,
         pool_size=_READERS + _WRITERS,
         max_overflow=0,
         pool_timeout=_WAIT_SECONDS,
         hide_parameters=True,  # as above
-        connect_args={"connect_timeout": _WAIT_SECONDS, "options": bounds, **_DEAD_HOST},
+        connect_args=_POSTGRESQL,
     )
+
+    def on_connect(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401 - the driver's own type
+        # Whoever stands between, such as PgBouncer, gives each transaction any of its own connections: what is set or
+        # prepared on one is not there on another. It shows by the process, which only the server itself can name.
+        (process,) = connection.execute("SELECT pg_backend_pid()").fetchone()
+        if process == connection.info.backend_pid:
+            connection.execute(_settings("SET"), prepare=False)
+        else:
+            connection.prepare_threshold = None
+            record.info[_SHARED] = True
+
+    def on_begin(connection: Connection) -> None:
+        begin = connection.get_execution_options().get(_BEGIN, "BEGIN")
+        if _SHARED in connection.info:
+            begin = f"{begin}; {_settings('SET LOCAL')}"
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", on_connect)
+    event.listen(engine, "begin", on_begin)
+    return engine
+
+
+def _settings(command: str) -> str:
+    return "; ".join(f"{command} {name} = '{value}'" for name, value in _BOUNDS.items())
 
 
 def _translated(error: DBAPIError) -> Exception:
     """Return what the caller is to see: a database that is not there is no fault of the code; all else is."""
-    if isinstance(error, DataError) and getattr(error.orig, "sqlstate", None) is None:  # never reached the server
+    if isinstance(error, DataError) and _state(error) is None:  # never reached the server
         return UnstorableText("a text has a NUL character")
     # DatabaseError itself, not its subclasses, is what SQLite calls a file that is no database.
     unavailable = isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
-    if not unavailable and not error.connection_invalidated:
+    if not unavailable and not error.connection_invalidated and _state(error) != _READ_ONLY_STATE:
         return error
     _log.error("database", error=str(error.orig))
     return DatabaseUnavailable("the database is not available")

@@ -3,10 +3,12 @@
 import asyncio
 import atexit
 import logging
+import os
 import sys
 import threading
 from datetime import UTC, datetime
-from typing import BinaryIO
+from io import FileIO, RawIOBase
+from typing import NoReturn
 
 import grpc
 import msgspec
@@ -28,7 +30,7 @@ _lines: "Lines | None" = None
 def configure_logging(service: str) -> None:
     """Send everything that this process logs to standard error, as JSON lines that name the service."""
     global _lines  # noqa: PLW0603 - the process's one
-    _lines = lines = Lines(sys.stderr.buffer)
+    _lines = lines = Lines(_standard_error())
     atexit.register(lines.flush)
     structlog.configure(
         processors=[_line],
@@ -51,28 +53,46 @@ def configure_logging(service: str) -> None:
     _process["service"] = service
 
 
+def _standard_error() -> RawIOBase:
+    """Return standard error without a buffer, which would keep what could not be written; nothing's if it is closed."""
+    if sys.stderr is None:
+        return FileIO(os.devnull, "w")
+    return FileIO(sys.stderr.fileno(), "w", closefd=False)
+
+
 def log_call(record: CallRecord) -> None:
     """Write the line of a call that ends now. It goes past structlog, because every call has one."""
     if _lines:
         _lines.info(call_line(record, _process["service"]))
 
 
+def lost_lines() -> int:
+    """Return how many lines this process could not write so far."""
+    return _lines.lost if _lines else 0
+
+
 class Lines:
     """Writes lines: those that inform, some at a time, at most 20 ms late; those that warn at once, after the others.
 
     A write for each call would cost as much as all else that is done to log it: the thread that writes gives way to
-    gRPC's own. What a process that is killed has not written yet is lost.
+    gRPC's own. What a process that is killed has not written yet is lost. So is what can't be written, because the disk
+    is full or the reader has gone: whoever logs goes on as if it had been.
 
     Args:
-        file: Where to.
+        file: Where to. It keeps nothing back, and may write a part of what it is given.
+
+    Attributes:
+        lost: How many lines could not be written.
 
     """
 
-    def __init__(self, file: BinaryIO) -> None:
+    def __init__(self, file: RawIOBase) -> None:
+        self.lost = 0
         self._file = file
         self._lock = threading.Lock()
         self._waiting: list[bytes] = []
         self._flushing: asyncio.AbstractEventLoop | None = None  # that will do so
+        self._torn = False  # the last line in the file has no end
 
     def info(self, line: bytes) -> None:
         """Write a line soon; at once where no event loop runs."""
@@ -100,8 +120,22 @@ class Lines:
         with self._lock:
             self._flushing = None
             waiting, self._waiting = self._waiting, []
-            self._file.write(b"".join(line + b"\n" for line in waiting))
-            self._file.flush()
+            if waiting:
+                self._write(b"".join([b"\n" * self._torn, *(line + b"\n" for line in waiting)]))
+
+    def _write(self, text: bytes) -> None:
+        written = 0
+        try:
+            while written < len(text):
+                written += self._file.write(text[written:]) or _nothing_written()
+        except (OSError, ValueError):  # the latter says that the file is closed
+            self.lost += text.count(b"\n", max(written, self._torn))
+        if written:
+            self._torn = text[written - 1 : written] != b"\n"
+
+
+def _nothing_written() -> NoReturn:
+    raise BlockingIOError("the file takes nothing now")
 
 
 def in_context(_logger: WrappedLogger, _level: str, event: EventDict) -> EventDict:
@@ -125,4 +159,7 @@ def _line(logger: WrappedLogger, level: str, event: EventDict) -> bytes:
     if "exc_info" in event:
         event = structlog.processors.format_exc_info(logger, level, event)
     line = {**_process, **in_context(logger, level, event), "level": level, "timestamp": datetime.now(UTC)}
-    return msgspec.json.encode(line, enc_hook=repr)
+    try:
+        return msgspec.json.encode(line, enc_hook=repr)
+    except UnicodeEncodeError:  # a text has half a character, as one that was read as UTF-8 by force may
+        return msgspec.json.encode({key: ascii(value) for key, value in line.items()})

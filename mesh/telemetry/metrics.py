@@ -16,6 +16,7 @@ from starlette.routing import Route
 from mesh.calls.call_record import CallRecord, Observer
 from mesh.http_server import HttpServer
 from mesh.security.tls import CertificateExpiry
+from mesh.telemetry.logging import lost_lines
 
 # Upper bounds of latencies, in seconds.
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -68,7 +69,7 @@ class Metrics:
         registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         GCCollector(registry=registry)
-        for collector in (self._calls, CertificateExpiry(), *collectors):
+        for collector in (self._calls, CertificateExpiry(), LostLines(), *collectors):
             registry.register(collector)
 
         async def answer(_request: Request) -> Response:
@@ -87,6 +88,14 @@ class Metrics:
             yield
         finally:
             await server.stop()
+
+
+class LostLines(Collector):
+    """Tells what is missing in the log."""
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield the count."""
+        yield CounterMetricFamily("sekisho_log_lines_lost", "Lines that could not be written.", lost_lines())
 
 
 class CallMetrics(Collector):

@@ -15,7 +15,7 @@ _ID_LENGTH = 40
 
 def check_id(fields: Fields, field: str, value: str) -> None:
     """Check that a resource's id is given, and not absurd."""
-    fields.text(field, value, max_length=_ID_LENGTH)
+    fields.identifier(field, value, max_length=_ID_LENGTH)
 
 
 def required_amount(fields: Fields, field: str, request: Message) -> Money:

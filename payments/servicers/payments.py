@@ -89,7 +89,7 @@ class PaymentServiceServicer(pb_grpc.PaymentServiceServicer):
         partner_id = current_caller().partner_id
         fields = Fields()
         fields.request_id(request.request_id)
-        fields.text("payment_code", request.payment_code, max_length=_CODE_LENGTH)
+        fields.identifier("payment_code", request.payment_code, max_length=_CODE_LENGTH)
         fields.text("description", request.description, max_length=_DESCRIPTION_LENGTH, required=False)
         amount = required_amount(fields, "amount", request)
         fields.done()

@@ -41,6 +41,10 @@ class BackendConfig(Config, frozen=True):
     # Whether each address is asked how it is (grpc.health.v1), and left out while it does not serve. One that does not
     # know the question counts as healthy; one that wants a token for the answer needs `false`.
     health_checked: bool = True
+    # After how long a silence a connection with open calls is checked by a ping, and so how late a machine that died
+    # is noticed by a stream that waits for it. A server ends connections that ping more often than it permits: by
+    # default those of gRPC in Go, Java, C++ and Python permit one ping in 300 s.
+    keepalive_seconds: Annotated[float, msgspec.Meta(ge=1)] = 360.0
 
 
 class RateConfig(Config, frozen=True):

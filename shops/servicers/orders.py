@@ -6,6 +6,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from mesh.calls.deadlines import time_left
 from mesh.calls.wrapping import Context
 from mesh.ids import new_id
 from mesh.serving.fields import Fields
@@ -116,7 +117,7 @@ class OrderServiceServicer(order_service_pb2_grpc.OrderServiceServicer):
 def _check(request: order_service_pb2.PlaceOrderRequest) -> None:
     fields = Fields()
     fields.random_request_id(request.request_id)
-    fields.text("payment_code", request.payment_code, max_length=200)
+    fields.identifier("payment_code", request.payment_code, max_length=200)
     if not 1 <= len(request.items) <= _MAX_ITEMS:
         fields.refuse("items", f"must be from 1 to {_MAX_ITEMS}")
     for index, item in enumerate(request.items[:_MAX_ITEMS]):
@@ -127,7 +128,7 @@ def _check(request: order_service_pb2.PlaceOrderRequest) -> None:
 
 def _patience(context: Context) -> float:
     """Return for how many seconds to wait for a payment."""
-    remaining = context.time_remaining()
+    remaining = time_left(context)
     if remaining is None:
         return _ANSWER_WITHIN_SECONDS
     return max(0.0, min(_ANSWER_WITHIN_SECONDS, remaining - _ANSWER_BEFORE_DEADLINE_SECONDS))

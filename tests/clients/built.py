@@ -75,6 +75,17 @@ def kept(name: str, version: str, sources: Iterable[Path], build: Callable[[Path
     return folder
 
 
+def npm_folder(name: str) -> Path:
+    """Return a copy of a folder beside the tests, with what its package.json names installed from npm."""
+    npm, sources = command("npm"), Path(__file__).with_name(name)
+
+    def build(folder: Path) -> None:
+        shutil.copytree(sources, folder, dirs_exist_ok=True)
+        run(npm, "install", "--no-package-lock", "--no-audit", "--no-fund", folder=folder)
+
+    return kept(name, "", sources.iterdir(), build)
+
+
 def grpcurl_folder() -> Path:
     """Return a folder with grpcurl in it."""
 

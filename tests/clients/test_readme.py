@@ -21,7 +21,7 @@ def blocks() -> list[str]:
 @pytest.mark.timeout(600)
 def test_the_calls_of_the_readme_work_word_for_word(tmp_path: Path) -> None:
     *before, refused, by_http = blocks()
-    assert len(before) == 3
+    assert len(before) == 6
     folder = grpcurl_folder()
     (tmp_path / "protos").symlink_to(ROOT / "protos")
     with mesh_up(tmp_path / ".sekisho") as mesh:
@@ -38,13 +38,15 @@ def test_the_calls_of_the_readme_work_word_for_word(tmp_path: Path) -> None:
             timeout=100,
             check=False,
         )
-    done, _, shop = run.stdout.partition("==== refused ====")
+    done = run.stdout.partition("==== refused ====")[0]
     assert "sekisho.auth.v1.TokenService\n" in done, run.stderr
     assert "rpc IssueToken" in done
-    assert "PaymentService" not in done
+    outsiders, _, shop = done.partition('"state": "APPROVED"')
+    assert "PaymentService" not in outsiders
     assert "rpc CapturePayment" in shop
     assert 'scopes: [ "payments.write" ]' in shop
-    assert "ClientRegistrationService" not in shop
+    assert '"state": "REFUNDED"' in shop
+    assert shop.count('"description": "Green tea"') == 3  # refunded, in the shop's list, and by a token of HTTP's again
     assert '"state": "APPROVED"' in done, run.stderr
     assert f'"token_endpoint":"{mesh.addresses["oauth"]}/oauth2/token"' in done, run.stderr
     assert '"active":true' in done

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import resource
 import sqlite3
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from cli.local.preparation import prepare
 from sekisho.auth.v1 import token_service_pb2 as token_pb
 from sekisho.payments.v1 import wallet_service_pb2 as wallet_pb
 from tests.mesh import OK, Mesh, mesh_up, sekisho
+from tests.services import Services
 from tests.waiting import until
 
 UNAVAILABLE = ("UNAVAILABLE", "DATABASE_UNAVAILABLE")
@@ -109,3 +111,23 @@ def test_a_database_locked_by_another_process_makes_calls_wait_and_then_fail(tmp
             assert open_wallet(mesh, token) == UNAVAILABLE
             other.execute("ROLLBACK")
         assert open_wallet(mesh, token) == OK
+
+
+def test_on_a_full_disk_calls_that_write_are_refused_and_all_others_are_answered(tmp_path: Path) -> None:
+    """No file of payments, its log included, can grow: as on a full disk, but for this process alone."""
+    with Services(tmp_path / "home") as services:
+        services.start("authserver", "payments", "gateway")
+        with services.mesh() as mesh:
+            token, wallet_id = mesh.token("wallet"), mesh.wallet(500)
+            read = wallet_pb.GetWalletRequest(wallet_id=wallet_id)
+            before = services.home.log("payments").read_bytes()
+            services.limit_files("payments", len(before))
+            for _ in range(20):
+                assert open_wallet(mesh, token) == UNAVAILABLE
+                assert mesh.attempt(mesh.wallets.GetWallet, read, token) == OK
+            services.limit_files("payments", resource.RLIM_INFINITY)
+            assert open_wallet(mesh, token) == OK
+            log = services.home.log("payments")
+            until(lambda: b"OpenWallet" in log.read_bytes()[len(before) :])
+            lines = log.read_bytes()[len(before) :].splitlines()
+            assert all(json.loads(line)["service"] == "payments" for line in lines)

@@ -8,7 +8,13 @@ from authlib.integrations.requests_client import OAuth2Session as AuthlibSession
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from jwskate import Jwk
 from oauthlib.oauth2 import BackendApplicationClient
-from requests_oauth2client import ClientSecretBasic, ClientSecretPost, OAuth2Client, PrivateKeyJwt
+from requests_oauth2client import (
+    ClientSecretBasic,
+    ClientSecretPost,
+    OAuth2Client,
+    PrivateKeyJwt,
+    oauth2_discovery_document_url,
+)
 from requests_oauthlib import OAuth2Session
 
 from sekisho.auth.v1 import client_registration_service_pb2 as registration_pb
@@ -117,7 +123,8 @@ def test_requests_oauth2client_goes_all_the_way(mesh: Mesh, method: str) -> None
     session, issuer = trusting(mesh), mesh.addresses["oauth"]
 
     def discover(auth: Any) -> OAuth2Client:
-        return OAuth2Client.from_discovery_endpoint(issuer=issuer, auth=auth, session=session, testing=True)
+        url = oauth2_discovery_document_url(issuer)  # otherwise it looks for an OpenID Provider
+        return OAuth2Client.from_discovery_endpoint(url, issuer, auth=auth, session=session, testing=True)
 
     token = discover(ClientSecretBasic(*mesh.credentials("master"))).client_credentials(scope="clients.write")
     key = Jwk.generate(alg="ES256").with_kid_thumbprint()

@@ -1,6 +1,7 @@
 """Fields and metadata of requests: each is refused by its name, or read as one value that has this one spelling."""
 
 import ipaddress
+import unicodedata
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -103,7 +104,8 @@ def test_no_scope_is_granted_beyond_the_ceiling(requested: str, ceiling: frozens
 def test_a_text_that_passes_is_one_line_and_not_too_long(text: str, most: int) -> None:
     if not violations(lambda fields: fields.text("name", text, max_length=most)):
         assert 0 < len(text) <= most
-        assert text.isprintable()
+        assert len(text.splitlines()) == 1
+        assert not {unicodedata.bidirectional(each) for each in text} & {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI"}
     if not violations(lambda fields: fields.email("contact_email", text)):
         assert text.isprintable()
         assert text.count("@") == 1

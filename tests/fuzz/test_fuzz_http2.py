@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests import raw_http2
 from tests.fuzz.effort import cases
 from tests.fuzz.mutations import mutated, spliced
 from tests.loop_thread import LoopThread, loop_thread
-from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import issue_certificates
 from tests.unit.gateway.front import PARTNER_METHOD, Front, gateway_front
 

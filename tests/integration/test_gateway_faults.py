@@ -14,8 +14,8 @@ import pytest
 
 from gateway.server import running
 from mesh.calls.error_info import read_error_info
+from tests import raw_http2
 from tests.tcp_server import tcp_server
-from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, FakeBackend, issue_certificates, started
 from tests.unit.gateway.front import (
     HASTY_SECONDS,

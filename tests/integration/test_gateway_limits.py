@@ -15,7 +15,7 @@ from google.rpc.status_pb2 import Status as RichStatus
 from mesh.access.rules import ClientType
 from mesh.calls.error_info import DETAILS_KEY, read_error_info
 from policy.sources.gateway_config import LimitsConfig, RateConfig
-from tests.unit.gateway import raw_http2
+from tests import raw_http2
 from tests.unit.gateway.fake_services import issue_certificates
 from tests.unit.gateway.front import (
     PARTNER_METHOD,

@@ -19,8 +19,8 @@ from mesh.access.rules import ClientType
 from mesh.calls.error_info import DETAILS_KEY
 from mesh.config import ConfigError
 from mesh.security import pki
+from tests import raw_http2
 from tests.logs import captured
-from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import (
     Answer,
     FakeAuthServer,
@@ -262,6 +262,41 @@ async def test_rich_details_pass_unchanged_even_if_they_are_none(front: Front) -
             error = await failure(front.call())
             assert (error.code(), error.details()) == (code, "plain")
             assert tuple(error.trailing_metadata()) == ((DETAILS_KEY, details), ("x-more", "1"))
+
+
+@pytest.mark.parametrize("message", ["x" * 12_000, "%" * 12_000, "茶" * 6_000, "x" * 3_000])
+async def test_a_client_with_default_limits_gets_the_status_of_an_error_however_long_its_message(
+    front: Front, message: str
+) -> None:
+    details = (DETAILS_KEY, os.urandom(1_500))
+    front.backend.answer = answer_with(Status.FAILED_PRECONDITION, message, (details,))
+    trust = grpc.ssl_channel_credentials((front.auth.folder / "public.pem").read_bytes())
+    async with grpc.aio.secure_channel(f"127.0.0.1:{front.servers[0].port}", trust) as channel:
+        for _ in range(20):
+            error = await failure(front.call(channel=channel))
+            assert error.code() == Status.FAILED_PRECONDITION
+            told = error.details() or ""
+            assert told == message or (len(told) > 500 and told.endswith("...") and message.startswith(told[:-3]))
+            assert tuple(error.trailing_metadata() or ()) == (details,)
+
+
+async def test_a_backends_answer_may_have_as_much_metadata_as_configured(front: Front) -> None:
+    large, too_large = "x" * 60_000, "x" * 66_000
+    for _ in range(10):
+        front.backend.answer = answer_with(Status.OK, initial=(("x-large", large),))
+        call = front.call()
+        await call
+        assert values(list(await call.initial_metadata()), "x-large") == [large]
+        front.backend.answer = answer_with(Status.NOT_FOUND, "no", (("x-large", large),))
+        error = await failure(front.call())
+        assert (error.code(), values(list(error.trailing_metadata() or ()), "x-large")) == (Status.NOT_FOUND, [large])
+    for answer in (
+        answer_with(Status.OK, initial=(("x-large", too_large),)),
+        answer_with(Status.NOT_FOUND, "no", (("x-large", too_large),)),
+        answer_with(Status.NOT_FOUND, too_large),
+    ):
+        front.backend.answer = answer
+        assert await outcome(front.call()) == (Status.INTERNAL, "BACKEND_FAULT")
 
 
 async def test_an_unavailable_without_a_word_of_explanation_is_explained(front: Front) -> None:

@@ -17,8 +17,8 @@ from google.rpc.status_pb2 import Status as RichStatus
 
 from mesh.access.descriptors import Method
 from mesh.calls.error_info import DETAILS_KEY, read_error_info
+from tests import raw_http2
 from tests.logs import captured
-from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import changed, issue_certificates, private_token
 from tests.unit.gateway.front import PATIENCE_SECONDS, TOKEN, Status
 from tests.unit.gateway.stream_front import BOTH, DOWN, OPEN, STREAMS, UNARY, UP, StreamFront, stream_front
@@ -772,3 +772,10 @@ async def test_streams_leave_nothing_behind(front: StreamFront) -> None:
     # Some come once, for good, such as what formats a traceback; each stream has dozens.
     assert await many(20) <= objects_before + 2_000
     assert peak_memory() - memory < 32 * MIB
+
+
+@pytest.mark.parametrize("left", [b"99999999H", b"2562047H", b"99999999M", b"10S"])
+@pytest.mark.parametrize("method", [UNARY, *STREAMS], ids=lambda method: method.path)
+async def test_a_deadline_may_be_as_far_away_as_can_be_written(front: StreamFront, method: Method, left: bytes) -> None:
+    answer = await front.post(method, MESSAGE, (b"grpc-timeout", left))
+    assert answer.status == 0

@@ -6,14 +6,10 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
-from tests.soak.target import PATIENCE_SECONDS, WATCH_METHOD, Target
-from tests.unit.gateway.front import PARTNER_METHOD, PUBLIC_METHOD
-from tests.unit.gateway.raw_http2 import (
-    ACK,
+from tests.raw_http2 import (
     DATA,
     END_HEADERS,
     END_STREAM,
-    GOAWAY,
     HEADERS,
     NO_DYNAMIC_TABLE,
     NO_WINDOW,
@@ -22,12 +18,15 @@ from tests.unit.gateway.raw_http2 import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
+    Wire,
     encode_frame,
     encode_headers,
     grpc_message,
     repeated_header,
     request_headers,
 )
+from tests.soak.target import PATIENCE_SECONDS, WATCH_METHOD, Target
+from tests.unit.gateway.front import PARTNER_METHOD, PUBLIC_METHOD
 
 Peer = Callable[[Target], Awaitable[None]]
 
@@ -38,38 +37,6 @@ _HEALTH_WATCH = "/grpc.health.v1.Health/Watch"
 _HEALTH_CHECK = "/grpc.health.v1.Health/Check"
 _REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 _ADDRESS = ("127.0.0.2", 0)
-
-
-class Wire:
-    """One connection, by HTTP/2 frames."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.reader = reader
-        self._writer = writer
-
-    def send(self, kind: int, flags: int, stream: int, payload: bytes = b"") -> None:
-        self._writer.write(encode_frame(kind, flags, stream, payload))
-
-    def open(self, stream: int, path: str, *headers: tuple[bytes, bytes]) -> None:
-        """Begin a call."""
-        self.send(HEADERS, END_HEADERS, stream, encode_headers([*request_headers(path), *headers]))
-
-    async def drain(self) -> None:
-        await self._writer.drain()
-
-    async def frame(self) -> tuple[int, int]:
-        """Read one frame; return its kind and its stream."""
-        head = await self.reader.readexactly(9)
-        await self.reader.readexactly(int.from_bytes(head[:3]))
-        if head[3] == SETTINGS and not head[4] & ACK:
-            self.send(SETTINGS, ACK, 0)
-        return head[3], int.from_bytes(head[5:])
-
-    async def closed(self) -> None:
-        """Wait until the other side ends the connection."""
-        with suppress(asyncio.IncompleteReadError, ConnectionError):
-            while (await self.frame())[0] != GOAWAY:
-                pass
 
 
 @asynccontextmanager

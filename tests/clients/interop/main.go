@@ -1,11 +1,17 @@
 // Command interop prints the contracts of gRPC's interoperability suite as a descriptor set.
+//
+// With an address, a certificate and its key, it serves the suite's test service by Go's own HTTP server, which is stricter
+// with headers than the one that gRPC brings along.
 package main
 
 import (
 	"log"
+	"net/http"
 	"os"
 
 	orca "github.com/cncf/xds/go/xds/service/orca/v3"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/interop"
 	"google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protodesc"
@@ -14,6 +20,11 @@ import (
 )
 
 func main() {
+	if len(os.Args) > 1 {
+		server := grpc.NewServer()
+		grpc_testing.RegisterTestServiceServer(server, interop.NewTestServer())
+		log.Fatal(http.ListenAndServeTLS(os.Args[1], os.Args[2], os.Args[3], server))
+	}
 	set, added := &descriptorpb.FileDescriptorSet{}, map[string]bool{}
 	var add func(protoreflect.FileDescriptor)
 	add = func(file protoreflect.FileDescriptor) {

@@ -71,7 +71,7 @@ ALGS = ("none", "None", "NONE", "nOnE", "", None)
 OTHER_ALGS = ("none", "HS256", "ES384", "RS256", "PS256", "EdDSA", "es256", 1, ["ES256"], {})
 CRITS = (["unknown"], ["exp"], [], "unknown")
 KIDS = ("", "../../dev/null", "' OR 1=1", "\0", 1, ["ec"], {}, "a" * 5000)
-TYPES = ("pat+jwt", "software-statement+jwt", "at+jwt", "dpop+jwt", 1, ["JWT"])
+TYPES = ("pat+jwt", "software-statement+jwt", "at+jwt", "application/at+jwt", "text/jwt", "application/", 1, ["JWT"])
 
 
 NOW_S = int(NOW)
@@ -100,8 +100,10 @@ HOSTILE: dict[str, str] = {
     "both of another": assertion(iss="cli_2", sub="cli_2"),
     "iss and sub as lists": assertion(iss=[CLIENT_ID], sub=[CLIENT_ID]),
     "sub that is no text": assertion(iss=1, sub=1),
-    "aud in a list": assertion(aud=[ISSUER]),
     "several aud": assertion(aud=[ISSUER, "https://other.example"]),
+    "several aud, all the server's": assertion(aud=[ISSUER, ISSUER]),
+    "aud in a list in a list": assertion(aud=[[ISSUER]]),
+    "aud of another server in a list": assertion(aud=["https://other.example"]),
     "aud of another server": assertion(aud="https://other.example"),
     "aud with a slash more": assertion(aud=ISSUER + "/"),
     "aud in capitals": assertion(aud=ISSUER.upper()),

@@ -17,7 +17,6 @@ PUBLIC = (
     "/openapi.json",
     "/.well-known/jwks.json",
     "/.well-known/oauth-authorization-server",
-    "/.well-known/openid-configuration",
 )
 
 
@@ -28,15 +27,14 @@ def face(one_face: Face) -> Face:
 
 def test_the_metadata_is_that_of_rfc_8414(face: Face) -> None:
     ways = ["client_secret_basic", "client_secret_post", "private_key_jwt"]
-    documents = [face.http.get(path).json() for path in PUBLIC[3:]]
-    assert documents[0] == documents[1]
-    assert documents[0] == {
+    document = face.http.get("/.well-known/oauth-authorization-server").json()
+    assert document == {
         "issuer": face.url,
         "jwks_uri": f"{face.url}/.well-known/jwks.json",
         "service_documentation": f"{face.url}/",
         "grant_types_supported": ["client_credentials"],
         "response_types_supported": [],
-        "scopes_supported": documents[0]["scopes_supported"],
+        "scopes_supported": document["scopes_supported"],
         **{
             f"{name}_endpoint": f"{face.url}/oauth2/{path}"
             for name, path in (
@@ -54,7 +52,13 @@ def test_the_metadata_is_that_of_rfc_8414(face: Face) -> None:
             for name in ("token", "introspection", "revocation")
         },
     }  # fmt: skip
-    assert {"clients.write", "payments.read", "payments.write"} <= set(documents[0]["scopes_supported"])
+    assert {"clients.write", "payments.read", "payments.write"} <= set(document["scopes_supported"])
+
+
+def test_who_looks_for_an_openid_provider_is_told_where_the_metadata_is(face: Face) -> None:
+    answer = face.http.get("/.well-known/openid-configuration")
+    assert errors_of(answer) == (404, "invalid_request")
+    assert f"{face.url}/.well-known/oauth-authorization-server" in answer.json()["error_description"]
 
 
 def test_the_keys_are_public_ones_for_signatures(face: Face) -> None:

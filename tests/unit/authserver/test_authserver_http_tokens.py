@@ -92,9 +92,9 @@ def test_no_authentication_is_challenged(face: Face, endpoint: str) -> None:
         assert answer.headers["www-authenticate"].startswith("Basic ")
 
 
-def test_a_basic_header_may_be_percent_encoded_and_its_scheme_in_any_case(face: Face) -> None:
+def test_a_basic_header_may_be_percent_encoded_with_its_scheme_in_any_case_and_several_spaces(face: Face) -> None:
     client_id, client_secret = basic(face.shops)
-    for scheme in ("Basic", "basic", "BASIC"):
+    for scheme in ("Basic", "basic", "BASIC", "Basic  "):
         header = {"authorization": f"{scheme} {encoded_pair(client_id, client_secret)}"}
         assert face.http.post(TOKEN, data=GRANT, headers=header).status_code == 200
 
@@ -182,6 +182,23 @@ def test_the_registered_method_is_the_only_one(face: Face, registration: dict[st
         assert answer.status_code == (200 if method == registered else 401), method
 
 
+@pytest.mark.parametrize("registered", ["client_secret_basic", "client_secret_post"])
+def test_who_proves_the_secret_by_another_method_is_told_the_registered_one_and_nobody_else_is(
+    face: Face, registered: str
+) -> None:
+    client = face.register(token_endpoint_auth_method=registered)
+    (other,) = {"client_secret_basic", "client_secret_post"} - {registered}
+
+    def words(client: dict[str, Any]) -> str:
+        answer = ways(face, client)[other]
+        assert errors_of(answer) == (401, "invalid_client")
+        return str(answer.json()["error_description"])
+
+    assert words(client).endswith(f"registered for another method: {registered}")
+    assert words({**client, "client_secret": "wrong"}) == words({**client, "client_id": "cli_unknown"})
+    assert "registered for" not in words({**client, "client_secret": "wrong"})
+
+
 def asserting(face: Face, client_id: str, **changes: Any) -> dict[str, str]:
     now = int(time.time())
     claims = {"aud": face.url, "jti": f"{client_id}-{time.time_ns()}", "exp": now + 60, "iat": now}
@@ -191,10 +208,10 @@ def asserting(face: Face, client_id: str, **changes: Any) -> dict[str, str]:
 
 def test_an_assertion_may_name_either_issuer_or_the_token_endpoint(face: Face) -> None:
     client_id = face.register(token_endpoint_auth_method="private_key_jwt", jwks={"keys": [EC_JWK]})["client_id"]
-    for aud in (face.url, face.config.issuer, face.url + TOKEN):
+    for aud in (face.url, face.config.issuer, face.url + TOKEN, [face.url]):
         assert face.http.post(TOKEN, data=asserting(face, client_id, aud=aud)).status_code == 200
         assert face.http.post(TOKEN, data=asserting(face, client_id, aud=aud) | {"client_id": client_id})
-    for aud in (face.url + "/", face.url + INTROSPECT, "https://other.example", [face.url]):
+    for aud in (face.url + "/", face.url + INTROSPECT, "https://other.example", [face.url, "https://other.example"]):
         answer = face.http.post(TOKEN, data=asserting(face, client_id, aud=aud))
         assert errors_of(answer) == (401, "invalid_client")
     other = asserting(face, client_id) | {"client_id": basic(face.shops)[0]}
@@ -229,7 +246,7 @@ def test_a_token_is_introspected_and_revoked_by_its_client(face: Face) -> None:
         "partner_id": shop["partner_id"],
     }
     answer = face.http.post(REVOKE, data=question, auth=basic(shop))
-    assert (answer.status_code, answer.content) == (200, b"")
+    assert (answer.status_code, answer.json()) == (200, {})
     assert face.http.post(INTROSPECT, data=question, auth=basic(shop)).json() == {"active": False}
     assert errors_of(face.http.get("/oauth2/register/x", headers=bearer(token))) == (401, "invalid_token")
 
@@ -240,7 +257,7 @@ def test_who_is_not_entitled_learns_nothing_and_ends_nothing(face: Face) -> None
     for stranger in (basic(other), basic(face.stalls)):
         assert face.http.post(INTROSPECT, data={"token": token}, auth=stranger).json() == {"active": False}
         answer = face.http.post(REVOKE, data={"token": token}, auth=stranger)
-        assert (answer.status_code, answer.content) == (200, b"")
+        assert (answer.status_code, answer.json()) == (200, {})
     assert face.http.post(INTROSPECT, data={"token": token}, auth=basic(shop)).json()["active"] is True
 
 
@@ -347,6 +364,13 @@ def test_failures_are_throttled_and_the_right_secret_always_passes(own_face: Fac
     assert errors_of(answers[11]) == (429, "temporarily_unavailable")
     assert 1 <= int(answers[11].headers["retry-after"]) <= 12
     assert own_face.token(own_face.shops)
+
+
+def test_the_right_secret_by_another_method_counts_as_no_failure(own_face: Face) -> None:
+    client = own_face.register(token_endpoint_auth_method="client_secret_post")
+    answers = [own_face.http.post(TOKEN, data=GRANT, auth=basic(client)) for _ in range(12)]
+    assert {errors_of(answer) for answer in answers} == {(401, "invalid_client")}
+    assert errors_of(own_face.http.post(TOKEN, data=GRANT, auth=(client["client_id"], "x"))) == (401, "invalid_client")
 
 
 def test_a_strict_server_takes_no_assertion_for_the_token_endpoint(

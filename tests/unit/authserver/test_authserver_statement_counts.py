@@ -7,10 +7,13 @@ import pytest
 from authserver.clients.register import Credentials
 from authserver.config import AuthServerConfig
 from authserver.errors import InvalidClient, InvalidToken
+from authserver.revocation.store import News, publish
 from authserver.servicers.exchange import ExchangeServiceServicer
 from authserver.servicers.tokens import TokenServiceServicer
 from authserver.tokens.client_tokens import ClientTokens
 from authserver.tokens.exchange import ACCESS_TOKEN_TYPE, TOKEN_EXCHANGE
+from mesh.access.revocation import Subject
+from mesh.storage.database import Database
 from sekisho.auth.v1 import exchange_service_pb2, token_service_pb2
 from tests.databases import rows, statements
 from tests.unit.authserver.company import Company, Replica, approval
@@ -126,8 +129,21 @@ async def test_garbage_costs_no_statement(servicers: Servicers) -> None:
     assert await cost(servicers, call, known=False) == []
 
 
-async def test_the_feed_is_looked_into_with_two_statements(servicers: Servicers) -> None:
-    assert len(await cost(servicers, servicers.replica.feed.follow, known=False)) == LOOK
+async def test_the_feed_is_looked_into_with_two_statements_and_with_none_while_nothing_is_new(
+    servicers: Servicers, database_url: str
+) -> None:
+    follow, other = servicers.replica.feed.follow, Database(database_url)
+
+    async def hear() -> None:
+        other.run_here(lambda connection: publish(connection, [News(Subject.CLIENT, "cli_x")], 1))
+        await follow()
+
+    try:
+        sent = await cost(servicers, hear, known=False)
+        assert len([statement for statement in sent if statement.startswith("SELECT")]) == LOOK
+        assert await cost(servicers, follow, known=False) == []
+    finally:
+        other.close()
 
 
 async def test_tokens_cost_no_write(servicers: Servicers, database_url: str) -> None:

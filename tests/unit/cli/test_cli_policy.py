@@ -139,7 +139,8 @@ def test_a_token_is_explained_by_whom_it_speaks_for(tmp_path: Path, world: World
         where = ("--config", world.config, "--home", home.path, "--listener", "public")
         return policy("explain", SHOW, "--token-file", file, *where, *more, "--json")
 
-    assert [explained(each).json[0]["allowed"] for each in (token, private)] == [True, True]
+    for text in (token, private, f"Bearer {token}", f"bearer  {token}"):
+        assert explained(text).json[0]["allowed"]
     assert "the token has expired" in explained(old).err
     assert "was not sealed by this auth server" in explained(token[:-1] + "-").err
     assert "neither an access token" in explained("nonsense").err

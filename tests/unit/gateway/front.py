@@ -15,8 +15,8 @@ from mesh.calls.error_info import read_error_info
 from mesh.channels.channel import open_channel
 from mesh.config import ChannelConfig, ServerConfig
 from policy.sources.gateway_config import BackendConfig, GatewayConfig, ListenerConfig
+from tests import raw_http2
 from tests.envoy import Door, doors
-from tests.unit.gateway import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, FakeBackend, MtlsServer, started
 
 PARTNER_METHOD = "/sekisho.payments.v1.PaymentService/CreatePayment"

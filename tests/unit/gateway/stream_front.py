@@ -26,7 +26,7 @@ from mesh.serving.reflection import ReflectionHandler
 from mesh.serving.server import Server
 from policy.routes import Route
 from policy.sources.gateway_config import LimitsConfig
-from tests.unit.gateway import raw_http2
+from tests import raw_http2
 from tests.unit.gateway.fake_services import FakeAuthServer, Metadata, MtlsServer, started
 from tests.unit.gateway.front import PATIENCE_SECONDS, TOKEN
 
@@ -117,9 +117,11 @@ class StreamFront:
             request = None if method.client_streaming else b""
         return multi_callable(request, metadata=(*metadata, *bearer), timeout=timeout)
 
-    async def post(self, method: Method, data: bytes | None = None, *, open_data: bytes = b"") -> raw_http2.Answer:
+    async def post(
+        self, method: Method, data: bytes | None = None, *headers: tuple[bytes, bytes], open_data: bytes = b""
+    ) -> raw_http2.Answer:
         """Call by raw HTTP/2; without data the call stays open on this side."""
-        bearer = [(b"authorization", f"Bearer {TOKEN}".encode())]
+        bearer = [(b"authorization", f"Bearer {TOKEN}".encode()), *headers]
         ca = self.folder / "public.pem"
         return await raw_http2.post(self.server.port, ca, method.path, bearer, data, open_data=open_data)
 

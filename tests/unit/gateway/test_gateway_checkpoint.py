@@ -37,7 +37,7 @@ MALFORMED = [
     [("authorization", "Basic sat_a")],
     [("authorization", "Bearer ")],
     [("authorization", "")],
-    [("authorization", "Bearer  sat_a")],
+    [("authorization", "Bearer  ")],
     [("authorization", "Bearer sat_a ")],
     [("authorization", "Bearer sat_a, Bearer sat_b")],
     [*GOOD, *GOOD],

@@ -3,24 +3,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.errors import InvalidMetadata
-from gateway.forwarding import forwarded_metadata
+from gateway.forwarding import forwarded_metadata, returned_metadata
 
 PEER = "ipv4:203.0.113.7:50123"
-RESERVED = {
+OF_ONE_HOP = {
+    "connection",
+    "content-length",
+    "content-type",
+    "expect",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+RESERVED = OF_ONE_HOP | {
     "authorization",
     "baggage",
-    "connection",
-    "content-type",
     "forwarded",
-    "host",
-    "te",
     "traceparent",
     "tracestate",
     "user-agent",
     "x-real-ip",
     "x-request-id",
 }
-RESERVED_PREFIXES = ("grpc-", "x-forwarded-", "x-sekisho-")
+RESERVED_PREFIXES = ("grpc-", "proxy-", "x-forwarded-", "x-sekisho-")
 
 names = st.text("abcdefghijklmnopqrstuvwxyz0123456789-_.", max_size=12)
 reserved_keys = st.sampled_from(sorted(RESERVED)) | st.builds(str.__add__, st.sampled_from(RESERVED_PREFIXES), names)
@@ -105,3 +117,15 @@ def test_the_backend_learns_the_callers_address_without_the_port(peer: str, addr
 @pytest.mark.parametrize("peer", ["", "unknown", "unix:", "unix:/run/door.sock", "unix-abstract:a:1", "ipv4:"])
 def test_a_caller_without_an_address_has_none(peer: str) -> None:
     assert forwarded_metadata([("x-forwarded-for", "10.0.0.1")], None, peer) == []
+
+
+def test_what_connection_names_is_for_one_hop_too() -> None:
+    sent = [("connection", "close, X-Hop"), ("x-hop", "1"), ("x-free", "1"), ("close", "1")]
+    assert forwarded_metadata(sent, None, "") == [("x-free", "1")]
+    assert returned_metadata(sent) == (("x-free", "1"),)
+
+
+def test_of_what_a_backend_answers_only_what_is_for_one_hop_is_dropped() -> None:
+    answered = [*((name, "1") for name in sorted(OF_ONE_HOP)), ("x-free", "1"), ("grpc-status-details-bin", b"\0")]
+    assert returned_metadata(answered) == (("x-free", "1"), ("grpc-status-details-bin", b"\0"))
+    assert returned_metadata(()) == ()

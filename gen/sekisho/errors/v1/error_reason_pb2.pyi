@@ -69,8 +69,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: the call ended, or went silent, before its message was whole."""
     INVALID_METADATA: _ErrorReason.ValueType  # 10
     """INVALID_ARGUMENT: a value in the call's metadata is not printable ASCII. Metadata: `key`."""
+    HEALTH_NOT_FOUND: _ErrorReason.ValueType  # 64
+    """NOT_FOUND: nothing tells its health under this name. The empty name is the server as a whole."""
     BACKEND_FAULT: _ErrorReason.ValueType  # 11
-    """INTERNAL: the service said that all is well and gave no answer."""
+    """INTERNAL: the service said that all is well and gave no answer, or gave two, or more metadata than the gateway takes."""
     BACKEND_UNAVAILABLE: _ErrorReason.ValueType  # 12
     """UNAVAILABLE: the service can't be reached now. The caller tries again, with backoff."""
     WORKLOAD_NOT_ALLOWED: _ErrorReason.ValueType  # 13
@@ -217,8 +219,10 @@ INCOMPLETE_REQUEST: ErrorReason.ValueType  # 9
 """INVALID_ARGUMENT: the call ended, or went silent, before its message was whole."""
 INVALID_METADATA: ErrorReason.ValueType  # 10
 """INVALID_ARGUMENT: a value in the call's metadata is not printable ASCII. Metadata: `key`."""
+HEALTH_NOT_FOUND: ErrorReason.ValueType  # 64
+"""NOT_FOUND: nothing tells its health under this name. The empty name is the server as a whole."""
 BACKEND_FAULT: ErrorReason.ValueType  # 11
-"""INTERNAL: the service said that all is well and gave no answer."""
+"""INTERNAL: the service said that all is well and gave no answer, or gave two, or more metadata than the gateway takes."""
 BACKEND_UNAVAILABLE: ErrorReason.ValueType  # 12
 """UNAVAILABLE: the service can't be reached now. The caller tries again, with backoff."""
 WORKLOAD_NOT_ALLOWED: ErrorReason.ValueType  # 13

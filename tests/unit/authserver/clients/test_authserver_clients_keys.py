@@ -45,29 +45,20 @@ BAD: dict[str, str] = {
     "what is huge": json.dumps({"keys": [EC_JWK], "padding": "a" * 20_000}),
     "what is deep": "[" * 8000 + "]" * 8000,
     "two keys of one name": keys(EC_JWK, {**NEXT_JWK, "kid": "ec"}),
+    "a malformed key beside a good one": keys(EC_JWK, {**NEXT_JWK, "y": EC_JWK["x"]}),
+    "a private key beside a good one": keys(EC_JWK, dict(ECAlgorithm.to_jwk(EC_KEY, as_dict=True))),
+    "a symmetric key beside a good one": keys(EC_JWK, {"kty": "oct", "k": "c2VjcmV0"}),
+    "a text beside a good one": keys(EC_JWK, "key"),
     "a private EC key": keys(dict(ECAlgorithm.to_jwk(EC_KEY, as_dict=True))),
     "a private RSA key": keys(private_rsa()),
     "a d that is empty": keys({**EC_JWK, "d": ""}),
     **{f"a secret member {name}": keys({**RSA_JWK, name: "AQAB"}) for name in ("p", "q", "dp", "dq", "qi", "oth", "k")},
     "a symmetric key": keys({"kty": "oct", "k": "c2VjcmV0"}),
-    "another curve": keys(p384()),
-    "Ed25519": keys({"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}),
     "a point that is not on the curve": keys({**EC_JWK, "y": EC_JWK["x"]}),
     "coordinates that are missing": keys({"kty": "EC", "crv": "P-256"}),
     **{f"x {x!r}"[:30]: keys({**EC_JWK, "x": x}) for x in ("", "*", 1, None, [], "A" * 5000)},
-    "an RSA key of 1024 bits": keys(rsa_of(2**1023 + 1)),
-    "an RSA key of 2047 bits": keys(rsa_of(2**2046 + 1)),
-    "an RSA key of 8192 bits": keys(rsa_of(2**8191 + 1)),
     "an RSA key with an exponent of 1": keys(rsa_of(N, 1)),
-    "an RSA key with a huge exponent": keys(rsa_of(N, 2**64 + 1)),
     "an RSA key without n": keys({"kty": "RSA", "e": "AQAB"}),
-    "no kty": keys({name: value for name, value in EC_JWK.items() if name != "kty"}),
-    "a kty that is no text": keys({**EC_JWK, "kty": ["EC"]}),
-    "for encryption": keys({**EC_JWK, "use": "enc"}),
-    "for other operations": keys({**EC_JWK, "key_ops": ["deriveKey"]}),
-    "operations that are no list": keys({**EC_JWK, "key_ops": "verify"}),
-    **{f"alg {alg!r}": keys({**EC_JWK, "alg": alg}) for alg in ("RS256", "none", "HS256", "ES384", 1, None)},
-    "PS256": keys({**RSA_JWK, "alg": "PS256"}),
     **{f"kid {kid!r}"[:30]: keys({**EC_JWK, "kid": kid}) for kid in (1, None, "a" * 101, "a\0b", "\ud800")},
 }  # fmt: skip
 
@@ -76,6 +67,42 @@ BAD: dict[str, str] = {
 def test_a_set_of_other_than_a_few_good_public_keys_is_refused(jwks: str) -> None:
     with pytest.raises(InvalidClientMetadata):
         parse_authentication("private_key_jwt", jwks)
+
+
+OF_OTHER_KINDS: dict[str, dict[str, Any]] = {
+    "another curve": p384(),
+    "another curve by its name alone": {**EC_JWK, "crv": "P-384"},
+    "Ed25519": {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+    "a type that is yet to be": {"kty": "new", "kid": "ec"},
+    "no kty": {name: value for name, value in EC_JWK.items() if name != "kty"},
+    "a kty that is no text": {**EC_JWK, "kty": ["EC"]},
+    "an RSA key of 1024 bits": rsa_of(2**1023 + 1),
+    "an RSA key of 2047 bits": rsa_of(2**2046 + 1),
+    "an RSA key of 8192 bits": rsa_of(2**8191 + 1),
+    "an RSA key with a huge exponent": rsa_of(N, 2**64 + 1),
+    "for encryption": {**EC_JWK, "use": "enc"},
+    "for encryption by RSA": {**RSA_JWK, "use": "enc", "alg": "RSA-OAEP-256"},
+    "for other operations": {**EC_JWK, "key_ops": ["deriveKey"]},
+    "operations that are no list": {**EC_JWK, "key_ops": "verify"},
+    **{f"alg {alg!r}": {**EC_JWK, "alg": alg} for alg in ("RS256", "none", "HS256", "ES384", 1, None)},
+    "PS256": {**RSA_JWK, "alg": "PS256"},
+}
+
+
+@pytest.mark.parametrize("other", OF_OTHER_KINDS.values(), ids=OF_OTHER_KINDS)
+def test_a_key_of_another_kind_is_ignored_if_a_good_one_is_left(other: dict[str, Any]) -> None:
+    assert by_keys(other, NEXT_JWK, other).jwks == by_keys(NEXT_JWK).jwks
+    with pytest.raises(InvalidClientMetadata, match="it has 0"):
+        parse_authentication("private_key_jwt", keys(other))
+
+
+def test_keys_that_are_ignored_do_not_count() -> None:
+    good = [ec_jwk(EC_KEY, kid=str(number)) for number in range(5)]
+    assert len(by_keys(*good, *OF_OTHER_KINDS.values()).keys) == 5
+
+
+def test_keys_of_two_algorithms_may_have_one_name() -> None:
+    assert [key.alg for key in by_keys({**EC_JWK, "kid": "1"}, {**RSA_JWK, "kid": "1"}).keys] == ["ES256", "RS256"]
 
 
 def test_what_is_kept_of_keys_is_what_verifies_and_nothing_else() -> None:

@@ -153,6 +153,7 @@ async def test_what_was_heard_is_current_for_half_a_second_from_when_it_was_aske
     assert not feed.is_current()
     slow[0] = 0.3
     database.read = reading  # type: ignore[method-assign]
+    tell(database, "a")
     await feed.follow()
     assert now[0] == 100.8
     now[0] = 100.999
@@ -160,8 +161,33 @@ async def test_what_was_heard_is_current_for_half_a_second_from_when_it_was_aske
     now[0] = 101.0
     assert not feed.is_current()
     slow[0] = 0.6
+    tell(database, "b")
     await feed.follow()
     assert not feed.is_current()
+
+
+async def test_while_nothing_changes_nothing_is_read_and_what_changes_by_any_connection_is_heard(
+    database: Database,
+) -> None:
+    follower, reads = Follower(database), 0
+    read = database.read
+
+    async def counting(work: Callable[[Connection], Any]) -> Any:
+        nonlocal reads
+        reads += 1
+        return await read(work)
+
+    await follower.feed.follow()
+    database.read = counting  # type: ignore[method-assign]
+    for _ in range(10):
+        await follower.feed.follow()
+        assert follower.feed.is_current()
+    assert reads <= 1  # PostgreSQL's first look only connects
+    for number in range(3):
+        tell(database, f"cli_{number}")
+        await follower.feed.follow()
+        await follower.feed.follow()
+        assert follower.subjects == [f"cli_{each}" for each in range(number + 1)]
 
 
 async def test_catching_up_asks_the_database_only_if_someone_knows_more(database: Database) -> None:
@@ -191,8 +217,10 @@ async def test_a_look_answers_all_who_asked_before_it_began(database: Database) 
     feed = Feed(database)
 
     await feed.follow()
+    tell(database, "a")
     with statements(database) as alone:
         await feed.follow()
+    tell(database, "b")
     with statements(database) as together:
         await asyncio.gather(*(feed.follow() for _ in range(10)))
     assert 0 < len(together) <= 2 * len(alone)
@@ -210,6 +238,7 @@ async def test_a_look_that_had_begun_before_does_not_answer(database: Database) 
         return found
 
     await follower.feed.follow()
+    tell(database, "before")
     database.read = reading  # type: ignore[method-assign]
     early = asyncio.create_task(follower.feed.follow())
     await begun.wait()
@@ -217,7 +246,7 @@ async def test_a_look_that_had_begun_before_does_not_answer(database: Database) 
     late = asyncio.create_task(follower.feed.follow())
     go_on.set()
     await asyncio.gather(early, late)
-    assert follower.subjects == ["after it had read"]
+    assert follower.subjects == ["before", "after it had read"]
 
 
 async def test_after_everything_ends_positions_lie_beyond_what_anyone_can_have_seen(database: Database) -> None:

@@ -1,9 +1,10 @@
-"""`sekisho clients list`, `show`, and what shuts clients, partners and platforms out."""
+"""`sekisho clients`, and what shuts clients, partners and platforms out."""
 
 import getpass
 import json
 import os
 import pwd
+import re
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,6 +27,7 @@ from cli.main import main
 from mesh.access.revocation import Subject
 from mesh.access.rules import ClientType
 from mesh.storage.database import Database
+from tests.unit.authserver.assertions import BY_BOTH, BY_EC, EC_JWK, RSA_JWK
 
 SHOP = Client(
     client_id="cli_00000000000000000000000000",
@@ -56,6 +58,9 @@ def database(home: Home) -> Iterator[Database]:
     database.run_here(lambda connection: add_clients(connection, [minted]))
     yield database
     for statement in (
+        "DELETE FROM client_secrets WHERE client_id IN (SELECT client_id FROM clients WHERE platform_id = 'master-2')",
+        "DELETE FROM clients WHERE platform_id = 'master-2'",
+        "DELETE FROM platforms WHERE platform_id = 'master-2'",
         "DELETE FROM client_secrets WHERE client_id LIKE 'cli_000%'",
         "DELETE FROM clients WHERE client_id LIKE 'cli_000%'",
         "DELETE FROM partners",
@@ -162,6 +167,7 @@ def test_clients_are_listed(sekisho: Run, home: Home, database: Database) -> Non
         "platform_id": "shops",
         "partner_id": "ptn_tea",
         "scope": "payments.read",
+        "token_endpoint_auth_method": "client_secret_basic",
         "create_time": "2027-01-15T08:00:00.000Z",
         "blocked": False,
     }
@@ -181,7 +187,7 @@ def test_a_client_is_shown_with_the_use_of_its_secrets_and_what_it_is_blocked_by
     sekisho("partners", "block", "ptn_tea")
     code, out, _ = sekisho("clients", "show", SHOP.client_id, "--json")
     shown: dict[str, Any] = json.loads(out)
-    assert (code, shown["blocked"], shown["blocked_by"]) == (0, True, ["partner"])
+    assert (code, shown["blocked"], shown["blocked_by"], shown["keys"]) == (0, True, ["partner"], [])
     assert shown["secrets"] == [
         {
             "secret_id": secret_id,
@@ -191,8 +197,8 @@ def test_a_client_is_shown_with_the_use_of_its_secrets_and_what_it_is_blocked_by
         }
     ]
     _, out, _ = sekisho("clients", "show", SHOP.client_id)
-    assert "client_name    [Tea] shop\n" in out
-    assert "blocked_by     partner\n" in out
+    assert re.search("^client_name +\\[Tea] shop$", out, re.MULTILINE)
+    assert re.search("^blocked_by +partner$", out, re.MULTILINE)
     assert f"secret_id {secret_id}" in out
     assert "expire_time never" in out
     assert sekisho("clients", "show", "cli_none") == (2, "", "sekisho: there is no client cli_none\n")
@@ -241,6 +247,83 @@ def test_a_partners_secret_is_its_platforms_to_replace(sekisho: Run, database: D
     assert (code, out, "RotateClientSecret" in err) == (2, "", True)
     assert found(database) == before
     assert sekisho("clients", "rotate-secret", "cli_none") == (2, "", "sekisho: there is no client cli_none\n")
+
+
+@pytest.fixture
+def jwks(tmp_path: Path) -> Path:
+    file = tmp_path / "jwks.json"
+    file.write_text(json.dumps({"keys": [EC_JWK, RSA_JWK]}), encoding="utf-8")
+    return file
+
+
+@pytest.mark.parametrize("kind", ["master", "operator", "wallet"])
+def test_a_client_with_keys_is_created_without_a_secret(
+    sekisho: Run, database: Database, jwks: Path, tmp_path: Path, kind: str
+) -> None:
+    file = tmp_path / "client.json"
+    created = sekisho("clients", "create", kind, f"{kind}-2", "--jwks", str(jwks), "--credentials", str(file), "--json")
+    told = json.loads(created[1])
+    assert (created[0], told["token_endpoint_auth_method"], "client_secret" in told) == (0, "private_key_jwt", False)
+    assert json.loads(file.read_text()) == {"client_id": told["client_id"]}
+    client = found(database, told["client_id"])
+    assert (client.authentication, client.secrets) == (BY_BOTH, ())
+    shown = json.loads(sekisho("clients", "show", client.client_id, "--json")[1])
+    assert shown["keys"] == [{"kid": "ec", "alg": "ES256"}, {"kid": "rsa", "alg": "RS256"}]
+    code, out, err = sekisho("clients", "rotate-secret", client.client_id)
+    assert (code, out, "sekisho clients update" in err) == (2, "", True)
+    assert found(database, client.client_id) == client
+
+
+@pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
+def test_a_client_with_a_secret_is_created_for_the_method_that_is_asked_for(
+    sekisho: Run, database: Database, method: str
+) -> None:
+    _, out, _ = sekisho("clients", "create", "operator", "bob", "--token-endpoint-auth-method", method, "--json")
+    told = json.loads(out)
+    client = found(database, told["client_id"])
+    assert (told["token_endpoint_auth_method"], client.authentication.method) == (method, method)
+    assert told["client_secret"].startswith("scs_")
+
+
+def test_how_a_client_authenticates_is_updated(sekisho: Run, home: Home, database: Database, jwks: Path) -> None:
+    client_id = json.loads(sekisho("clients", "create", "operator", "carol", "--json")[1])["client_id"]
+    before = found(database, client_id)
+
+    def updated(*arguments: str) -> tuple[dict[str, Any], Client]:
+        code, out, _ = sekisho("clients", "update", client_id, *arguments, "--json")
+        assert code == 0
+        assert last_line(database)[1:] in {("client.update", client_id), ("client_secret.rotate", client_id)}
+        return json.loads(out), found(database, client_id)
+
+    told, by_post = updated("--token-endpoint-auth-method", "client_secret_post")
+    assert ("client_secret" in told, by_post.secrets, by_post.epochs) == (False, before.secrets, before.epochs)
+    told, by_keys = updated("--jwks", str(jwks))
+    assert ("client_secret" in told, by_keys.authentication, by_keys.secrets) == (False, BY_BOTH, ())
+    assert by_keys.epochs != before.epochs
+    jwks.write_text(json.dumps({"keys": [EC_JWK]}), encoding="utf-8")
+    assert updated("--jwks", str(jwks))[1].authentication == BY_EC
+    told, by_secret = updated("--token-endpoint-auth-method", "client_secret_basic")
+    peppers = Peppers({1: (home.folder("authserver") / "pepper").read_bytes()}, 1)
+    assert [peppers.matches(told["client_secret"], secret.digest) for secret in by_secret.secrets] == [True]
+
+
+def test_what_can_not_be_had_of_a_client_is_refused_in_one_line(sekisho: Run, database: Database, jwks: Path) -> None:
+    jwks.with_name("none.json").write_bytes(b"\xff")
+    for arguments, words in (
+        (("create", "operator", "dave", "--token-endpoint-auth-method", "private_key_jwt"), "needs jwks"),
+        (
+            ("create", "operator", "dave", "--token-endpoint-auth-method", "client_secret_post", "--jwks", str(jwks)),
+            "a secret has no keys",
+        ),
+        (("create", "operator", "dave", "--jwks", str(jwks.with_name("none.json"))), "can't be read"),
+        (("update", SHOP.client_id, "--jwks", str(jwks)), "UpdateClient"),
+        (("update", "cli_none", "--jwks", str(jwks)), "there is no client cli_none"),
+        (("update", "cli_none"), "say what to update"),
+    ):
+        before = last_line(database)
+        code, out, err = sekisho("clients", *arguments)
+        assert (code, out, words in err, err.count("\n")) == (2, "", True, 1), err
+        assert last_line(database) == before
 
 
 def test_a_platforms_quota_is_shown_and_changed(sekisho: Run, database: Database) -> None:

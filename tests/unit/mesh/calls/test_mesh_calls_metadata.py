@@ -11,13 +11,19 @@ def test_a_bearer_token_is_found_whatever_the_schemes_case(scheme: str) -> None:
     assert bearer_token(metadata) == "sat_abc"
 
 
+@pytest.mark.parametrize("spaces", [" ", "  ", " " * 50])
+def test_a_bearer_token_is_found_after_any_number_of_spaces(spaces: str) -> None:
+    assert bearer_token([("authorization", f"Bearer{spaces}sat_abc")]) == "sat_abc"
+
+
 @pytest.mark.parametrize(
     "value",
     [
         "",
         "Bearer",
         "Bearer ",
-        "Bearer  a",
+        "Bearer  ",
+        "Bearer  a b",
         " Bearer a",
         "Bearer a ",
         "Bearer a b",

@@ -76,6 +76,25 @@ async def test_metadata_over_the_limit_is_refused_and_kept_nowhere(
     assert kept == [(not reason, reason)]
 
 
+async def test_an_observer_that_fails_changes_no_answer_and_keeps_no_other_from_being_told(
+    certificates: Path, log_lines: Lines
+) -> None:
+    told: list[str] = []
+
+    def fail(_record: object) -> None:
+        raise OSError("no space left")
+
+    watched = CallInterceptor(
+        [fail, lambda record: told.append(record.status)], with_workloads=False, max_metadata_bytes=1_000
+    )
+    async with echoing(certificates, HANDLERS, [watched]) as channel:
+        assert await channel.unary_unary(UNARY)(b"fine") == b"fine"
+        error = await failure(channel.unary_unary(UNARY)(b"refuse"))
+    assert (error.code(), read_error_info(error)[0]) == (grpc.StatusCode.FAILED_PRECONDITION, "TOO_LATE")
+    assert told == ["OK", "FAILED_PRECONDITION"]
+    assert sum(line["event"] == "an observer of calls failed" for line in log_lines) == 2
+
+
 def calls(lines: Lines) -> Lines:
     return [line for line in lines if line["event"] == "call"]
 

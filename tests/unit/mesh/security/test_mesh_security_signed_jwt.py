@@ -133,7 +133,10 @@ def test_a_detached_payload_is_rejected() -> None:
         check(forge({**HEADER, "b64": False, "crit": ["b64"]}, CLAIMS, es256(KEY.key)))
 
 
-@pytest.mark.parametrize("typ", ["JWT", "", None, "at+jwt", "test+jwt2", "xtest+jwt", [TYP], {TYP: 1}, True])
+@pytest.mark.parametrize(
+    "typ",
+    ["JWT", "", None, "at+jwt", "test+jwt2", "xtest+jwt", "text/test+jwt", "application/", [TYP], {TYP: 1}, True],
+)
 def test_a_token_of_another_type_is_rejected(typ: object) -> None:
     with pytest.raises(JwtRejected):
         check(forge({**HEADER, "typ": typ}, CLAIMS, es256(KEY.key)))
@@ -149,7 +152,19 @@ def test_a_token_without_a_required_claim_is_rejected(name: str) -> None:
             check(sign(KEY, TYP, claims) if claims is without else forge(HEADER, claims, es256(KEY.key)))
 
 
-@pytest.mark.parametrize("aud", [["audience"], ["audience", "other"], [], "", "Audience", "audience2", 5, True, {}])
+@pytest.mark.parametrize("typ", ["Test+JWT", "application/test+jwt", "Application/TEST+jwt"])
+def test_a_type_may_have_its_long_form_and_any_case(typ: str) -> None:
+    assert check(forge({**HEADER, "typ": typ}, CLAIMS, es256(KEY.key)))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"aud": ["audience"]}, {"iat": NOW - 0.5, "exp": NOW + 0.5, "nbf": float(NOW)}, {"nbf": 0}]
+)
+def test_a_sole_audience_may_come_in_an_array_and_a_time_may_have_a_fraction(changes: Mapping[str, object]) -> None:
+    assert check(forge(HEADER, {**CLAIMS, **changes}, es256(KEY.key)))
+
+
+@pytest.mark.parametrize("aud", [["audience", "other"], ["audience"] * 2, [["audience"]], [], "", "Audience", 5, {}])
 def test_a_token_for_anything_but_this_audience_alone_is_rejected(aud: object) -> None:
     with pytest.raises(JwtRejected):
         check(forge(HEADER, {**CLAIMS, "aud": aud}, es256(KEY.key)))
@@ -174,8 +189,8 @@ def test_a_token_whose_id_is_no_text_is_rejected(jti: object) -> None:
 
 
 @pytest.mark.parametrize("name", ["iat", "exp", "nbf"])
-@pytest.mark.parametrize("value", [True, False, float(NOW), 1e300, float("inf"), float("nan"), str(NOW), [NOW], {}])
-def test_a_time_that_is_no_whole_number_is_rejected(name: str, value: object) -> None:
+@pytest.mark.parametrize("value", [True, False, float("inf"), float("nan"), str(NOW), [NOW], {}])
+def test_a_time_that_is_no_number_is_rejected(name: str, value: object) -> None:
     with pytest.raises(JwtRejected):
         check(forge(HEADER, {**CLAIMS, name: value}, es256(KEY.key)))
 
@@ -279,9 +294,43 @@ def jwk(**changes: object) -> dict[str, object]:
     return {**KEY.public_jwk(), **changes}
 
 
+P384: dict[str, object] = {
+    **ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key(), as_dict=True),
+    "kid": "a",
+}
+NAMELESS = {name: value for name, value in KEY.public_jwk().items() if name != "kid"}
+OTHER_KINDS = [
+    {},
+    {"kty": "new"},
+    jwk(kty="RSA"),
+    jwk(kty="oct", k="AAAA"),
+    jwk(crv="P-384"),
+    jwk(x=None),
+    jwk(x=5),
+    jwk(x="!!"),
+    jwk(x="AAAA"),
+    jwk(x=encode(bytes(32))),
+    jwk(crv="secp256k1"),
+    jwk(use="enc"),
+    jwk(alg="ECDH-ES"),
+    jwk(kid=None),
+    jwk(kid=5),
+    jwk(kid=["a"]),
+    NAMELESS,
+    P384,
+]
+
+
 def test_a_key_set_gives_its_keys_by_their_ids() -> None:
     assert public_keys({"keys": [KEY.public_jwk(), OTHER_KEY.public_jwk()]}).keys() == {KEY.kid, OTHER_KEY.kid}
     assert public_keys({"keys": []}) == {}
+
+
+@pytest.mark.parametrize("other", OTHER_KINDS, ids=itertools.count())
+def test_keys_of_other_kinds_are_ignored_if_a_good_one_is_left(other: Mapping[str, object]) -> None:
+    assert public_keys({"keys": [other, OTHER_KEY.public_jwk()]}).keys() == {OTHER_KEY.kid}
+    with pytest.raises(JwtRejected):
+        public_keys({"keys": [other]})
 
 
 @pytest.mark.parametrize(
@@ -294,24 +343,10 @@ def test_a_key_set_gives_its_keys_by_their_ids() -> None:
         {"keys": 5},
         {"keys": ["text"]},
         {"keys": [None]},
-        {"keys": [{}]},
-        {"keys": [jwk(kty="RSA")]},
-        {"keys": [jwk(kty="oct", k="AAAA")]},
-        {"keys": [jwk(crv="P-384")]},
-        {"keys": [jwk(x=None)]},
-        {"keys": [jwk(x=5)]},
-        {"keys": [jwk(x="!!")]},
-        {"keys": [jwk(x="AAAA")]},
-        {"keys": [{name: value for name, value in KEY.public_jwk().items() if name != "kid"}]},
-        {
-            "keys": [
-                ECAlgorithm.to_jwk(ec.generate_private_key(ec.SECP384R1()).public_key(), as_dict=True) | {"kid": "a"}
-            ]
-        },
-        {"keys": [KEY.public_jwk(), jwk(kty="RSA")]},
+        {"keys": [KEY.public_jwk(), "text"]},
     ],
 )
-def test_a_set_of_anything_but_p256_public_keys_is_rejected(jwks: Mapping[str, object]) -> None:
+def test_what_is_no_key_set_is_rejected(jwks: Mapping[str, object]) -> None:
     with pytest.raises(JwtRejected):
         public_keys(jwks)
 
@@ -320,19 +355,7 @@ def test_a_private_key_is_rejected_as_a_published_one() -> None:
     private = ECAlgorithm.to_jwk(KEY.key, as_dict=True)
     assert "d" in private
     with pytest.raises(JwtRejected):
-        public_keys({"keys": [{**private, "kid": "a"}]})
-
-
-@pytest.mark.parametrize("changes", [{"x": encode(bytes(32))}, {"crv": "secp256k1"}])
-def test_a_key_that_is_no_point_of_the_curve_is_rejected(changes: Mapping[str, object]) -> None:
-    with pytest.raises(JwtRejected):
-        public_keys({"keys": [jwk(**changes)]})
-
-
-@pytest.mark.parametrize("kid", [None, 5, ["a"]])
-def test_a_key_whose_id_is_no_text_is_rejected(kid: object) -> None:
-    with pytest.raises(JwtRejected):
-        public_keys({"keys": [jwk(kid=kid)]})
+        public_keys({"keys": [KEY.public_jwk(), {**private, "kid": "a"}]})
 
 
 @pytest.mark.parametrize(

@@ -38,9 +38,31 @@ def test_the_first_problem_of_a_field_is_the_one_reported() -> None:
     assert caught.value.violations == {"name": "first"}
 
 
-@pytest.mark.parametrize("text", ["a", "a" * 10, "Käse 寿司", "  padded  "])
-def test_printable_text_within_its_length_is_taken(text: str) -> None:
+ORDINARY = [
+    "a",
+    "a" * 10,
+    "Käse 寿司",
+    "  padded  ",
+    "緑茶\u3000二缶",  # ideographic space
+    "10\u00a0€",  # no-break space
+    "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645",  # zero-width non-joiner, as Persian is written
+    "👩\u200d🍳",  # zero-width joiner
+    "Post\u00adamt",  # soft hyphen
+    "\ue000 \ufeff \u0378",  # for private use, a mark, not assigned
+]
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_ordinary_text_within_its_length_is_taken(text: str) -> None:
     assert accepts(lambda fields: fields.text("name", text, max_length=10))
+
+
+@pytest.mark.parametrize("text", ORDINARY[4:])
+def test_an_identifier_is_printable_as_a_whole(text: str) -> None:
+    assert not accepts(lambda fields: fields.identifier("payment_id", text, max_length=10))
+    assert accepts(lambda fields: fields.identifier("payment_id", "pay_1", max_length=5))
+    assert not accepts(lambda fields: fields.identifier("payment_id", "pay_12", max_length=5))
+    assert not accepts(lambda fields: fields.identifier("payment_id", "", max_length=5))
 
 
 @pytest.mark.parametrize(
@@ -56,12 +78,15 @@ def test_printable_text_within_its_length_is_taken(text: str) -> None:
         "a\x1b[31m",
         "a\x7f",
         "a\u2028b",
-        "\u202egnp.exe",
-        "a\u200bb",
+        "a\u2029b",
+        "a\x85b",
+        "\u3000\u200b\u00ad",
+        *(f"a{mark}b" for mark in "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"),
         "\ud800",
     ],
+    ids=ascii,
 )
-def test_empty_overlong_and_unprintable_text_is_refused(text: str) -> None:
+def test_empty_overlong_and_misleading_text_is_refused(text: str) -> None:
     assert not accepts(lambda fields: fields.text("name", text, max_length=10))
 
 

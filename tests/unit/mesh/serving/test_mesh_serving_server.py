@@ -7,6 +7,7 @@ import msgspec
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+from mesh.calls.error_info import read_error_info
 from mesh.config import ChannelConfig, ConfigError
 from mesh.security import tls
 from tests.unit.mesh.echo_servers import ECHO, UNARY, calling, echo, echo_server, failure, server_config, started, unary
@@ -93,7 +94,8 @@ async def test_health_is_told_for_the_server_and_for_each_service(certificates: 
     ):
         assert [await check(channel, service) for service in ("", ECHO)] == [SERVING, SERVING]
         unknown = await failure(check(channel, "test.v1.Other"))
-        assert unknown.code() is grpc.StatusCode.NOT_FOUND
+        assert (unknown.code(), read_error_info(unknown)[0]) == (grpc.StatusCode.NOT_FOUND, "HEALTH_NOT_FOUND")
+        assert "the empty name is this server as a whole" in (unknown.details() or "")
 
 
 async def test_health_is_told_for_whatever_else_has_a_name(certificates: Path) -> None:

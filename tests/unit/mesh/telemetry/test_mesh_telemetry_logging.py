@@ -1,10 +1,13 @@
 import asyncio
+import errno
 import io
 import json
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from mesh.telemetry.logging import Lines
 
@@ -124,3 +127,57 @@ def test_as_many_lines_wait_as_memory_is_meant_for_them_and_none_where_no_loop_r
     asyncio.run(write_many(lines))  # the loop ends with it
     lines.info(b"y")
     assert file.getvalue().endswith(b"x\ny\n")
+
+
+class Full(io.RawIOBase):
+    """A file with so much room left."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.content = b""
+
+    def write(self, text: Any) -> int:
+        if not self.room:
+            raise OSError(errno.ENOSPC, "no space left")
+        taken = bytes(text[: self.room])
+        self.content += taken
+        self.room -= len(taken)
+        return len(taken)
+
+
+def test_lines_that_can_not_be_written_are_counted_and_the_next_begin_a_line_of_their_own() -> None:
+    file = Full(room=7)
+    lines = Lines(file)
+    for line in (b"one", b"two", b"three"):
+        lines.info(line)
+    assert (file.content, lines.lost) == (b"one\ntwo", 2)
+    file.room = 1_000
+    lines.warning(b"four")
+    lines.warning(b"five")
+    assert (file.content, lines.lost) == (b"one\ntwo\nfour\nfive\n", 2)
+
+
+UNWRITABLE = """
+import sys, structlog
+from mesh.calls.call_record import CallRecord
+from mesh.telemetry.logging import configure_logging, log_call, lost_lines
+configure_logging("test")
+structlog.get_logger().error("lost")
+log_call(CallRecord("/a.B/C"))
+print(lost_lines())
+"""
+
+
+@pytest.mark.parametrize("redirection", ["2> /dev/full", "2>&-", "2> >(true)"])
+def test_whoever_logs_goes_on_where_nothing_can_be_written(redirection: str) -> None:
+    wait = "; sleep 0.2" if "true" in redirection else ""  # until the reader has gone
+    command = f"exec {redirection}{wait}; exec {sys.executable} -c '{UNWRITABLE.replace(chr(39), chr(34))}'"
+    done = subprocess.run(["/bin/bash", "-c", command], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "0\n" if redirection == "2>&-" else "2\n")
+
+
+def test_a_line_with_half_a_character_is_written_with_what_can_be_read_of_it() -> None:
+    script = SCRIPT.replace('detail={"a": 1}', 'detail="\\ud800"')
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    first = json.loads(done.stderr.splitlines()[0])
+    assert (first["service"], first["detail"]) == ("'test'", "'\\ud800'")

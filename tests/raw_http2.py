@@ -47,6 +47,51 @@ class Answer:
         return len(self.frames) == 1 and self.frames[0].kind == HEADERS and bool(self.frames[0].flags & END_STREAM)
 
 
+class Wire:
+    """One connection, by HTTP/2 frames."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self._writer = writer
+
+    def send(self, kind: int, flags: int, stream: int, payload: bytes = b"") -> None:
+        self._writer.write(encode_frame(kind, flags, stream, payload))
+
+    def open(self, stream: int, path: str, *headers: tuple[bytes, bytes]) -> None:
+        """Begin a call."""
+        self.send(HEADERS, END_HEADERS, stream, encode_headers([*request_headers(path), *headers]))
+
+    async def drain(self) -> None:
+        await self._writer.drain()
+
+    async def read(self) -> tuple[int, Frame]:
+        """Read one frame; return its stream, and the frame."""
+        head = await self.reader.readexactly(9)
+        frame = Frame(head[3], head[4], await self.reader.readexactly(int.from_bytes(head[:3])))
+        return int.from_bytes(head[5:]) & 0x7FFFFFFF, frame
+
+    async def frame(self) -> tuple[int, int]:
+        """Read one frame, as a client does; return its kind and its stream."""
+        stream, frame = await self.read()
+        if frame.kind == SETTINGS and not frame.flags & ACK:
+            self.send(SETTINGS, ACK, 0)
+        return frame.kind, stream
+
+    async def closed(self) -> None:
+        """Wait until the other side ends the connection."""
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            while (await self.frame())[0] != GOAWAY:
+                pass
+
+
+@asynccontextmanager
+async def wired(port: int, ca: Path) -> AsyncIterator[Wire]:
+    """Connect, and begin as a client does."""
+    async with _connected(port, ca) as (reader, writer):
+        writer.write(PREFACE + encode_frame(SETTINGS, 0, 0, NO_DYNAMIC_TABLE))
+        yield Wire(reader, writer)
+
+
 def grpc_message(body: bytes, *, compressed: bool = False) -> bytes:
     return struct.pack(">?I", compressed, len(body)) + body
 
@@ -168,22 +213,28 @@ async def answering(folder: Path, workload: str, frames: Sequence[Frame]) -> Asy
         if kind == HEADERS:
             writer.writelines(encode_frame(frame.kind, frame.flags, stream, frame.payload) for frame in frames)
 
-    async with _serving(folder, workload, answer) as port:
+    async with serving(folder, workload, answer) as port:
         yield port
 
 
 @dataclass
 class Recorder:
-    """A server that answers no call; `half_closed` and `broken_off` count what its callers did."""
+    """A server that answers no call; `half_closed`, `broken_off` and `pings` count what its callers did."""
 
     port: int = 0
+    answers_pings: bool = True
+    pings: int = 0
     half_closed: int = 0
     broken_off: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
     data: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
 
     def take(self, writer: asyncio.StreamWriter, kind: int, flags: int, stream: int, payload: bytes) -> None:
-        if kind in {SETTINGS, PING} and not flags & ACK:
-            writer.write(encode_frame(kind, ACK, 0, payload if kind == PING else b""))
+        if kind == SETTINGS and not flags & ACK:
+            writer.write(encode_frame(SETTINGS, ACK, 0, b""))
+        if kind == PING and not flags & ACK:
+            self.pings += 1
+            if self.answers_pings:
+                writer.write(encode_frame(PING, ACK, 0, payload))
         if kind == DATA and payload:
             credit = len(payload).to_bytes(4)
             writer.write(encode_frame(WINDOW_UPDATE, 0, 0, credit) + encode_frame(WINDOW_UPDATE, 0, stream, credit))
@@ -199,12 +250,12 @@ class Recorder:
 async def recording(folder: Path, workload: str) -> AsyncIterator[Recorder]:
     """Take calls as a workload, and answer none."""
     recorder = Recorder()
-    async with _serving(folder, workload, recorder.take) as recorder.port:
+    async with serving(folder, workload, recorder.take) as recorder.port:
         yield recorder
 
 
 @asynccontextmanager
-async def _serving(
+async def serving(
     folder: Path, workload: str, take: Callable[[asyncio.StreamWriter, int, int, int, bytes], None]
 ) -> AsyncIterator[int]:
     """Take the frames of every connection, as a workload; the port comes out."""
