@@ -37,7 +37,7 @@ test: check $(VENV)/dev.stamp ## Run all checks, and all tests that need nothing
 	$(call pytest,--ignore tests/clients --ignore tests/envoy)
 
 .PHONY: test-clients
-test-clients: $(VENV)/dev.stamp ## Run the tests that need other toolchains: Go, its interoperability suite, grpcurl, Node.js, Java
+test-clients: $(VENV)/dev.stamp ## Run the tests that need other toolchains: Go, its interoperability suite, grpcurl, Node.js, Java, PgBouncer
 	$(call pytest,tests/clients)
 
 .PHONY: test-envoy

@@ -71,13 +71,17 @@ def mesh(mesh_on_sqlite: Mesh) -> Mesh:
 
 @pytest.fixture(scope="session", params=["sqlite", "postgresql"])
 def mesh_on_each_database(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mesh]:
-    """Run one mesh on each kind of database, for tests that only call it and come to what is kept."""
+    """Run one mesh on each kind of database, for tests that only call it and come to what is kept.
+
+    On PostgreSQL its services may not create tables.
+    """
     if request.param == "sqlite":
         yield request.getfixturevalue("mesh_on_sqlite")
         return
-    create: Callable[[str], str] = request.getfixturevalue("postgresql_url")
-    urls = {service: create(f"mesh_{service}") for service in ("authserver", "payments", "shops")}
-    database = urls["shops"].replace("mesh_shops", "mesh_{service}")
+    server: PostgreSQL = request.getfixturevalue("postgresql")
+    for service in ("authserver", "payments", "shops"):
+        url = server.for_worker(server.create(f"mesh_{service}", service))
+    database = url.replace("mesh_shops", "mesh_{service}")
     with mesh_up(tmp_path_factory.mktemp("mesh") / "home", database=database) as running:
         yield running
 

