@@ -3,7 +3,6 @@
 import functools
 import inspect
 import json
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -56,7 +55,14 @@ def _keys(value: Any) -> Iterator[str]:
 @functools.cache
 def _knows(name: str) -> bool:
     """Say whether a name is among the core's strings, and no part of a longer one."""
-    return re.search(rb"(?<![A-Za-z_])" + re.escape(name.encode()) + rb"(?![A-Za-z_.])", _core()) is not None
+    core, wanted = _core(), name.encode()
+    at = core.find(wanted)
+    while at >= 0:
+        before, after = core[at - 1 : at], core[at + len(wanted) : at + len(wanted) + 1]
+        if not (before.isalpha() or before == b"_" or after.isalpha() or after in {b"_", b"."}):
+            return True
+        at = core.find(wanted, at + 1)
+    return False
 
 
 @functools.cache
