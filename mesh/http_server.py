@@ -203,11 +203,14 @@ def _listen(address: str) -> list[socket.socket]:
     host, _, port = address.rpartition(":")
     listening: list[socket.socket] = []
     try:
-        found = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
-        for family, _, _, _, (ip, number, *rest) in found:
+        resolved = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM)
+        # An address may be there twice: where the hosts file has a line for IPv6, glibc gives IPv4's again.
+        found = dict.fromkeys((family, target) for family, _, _, _, target in resolved)
+        has_ipv4 = any(family == socket.AF_INET for family, _ in found)
+        for family, (ip, number, *rest) in found:
             taken = number or (listening[0].getsockname()[1] if listening else 0)
             with contextlib.suppress(_NotHere):
-                listening.append(_bound(family, (ip, taken, *rest)))
+                listening.append(_bound(family, (ip, taken, *rest), dual_stack=not has_ipv4))
     except (OSError, ValueError) as error:
         for each in listening:
             each.close()
@@ -221,7 +224,7 @@ class _NotHere(Exception):
     """The machine has no such address, or none of its family."""
 
 
-def _bound(family: int, target: Any) -> socket.socket:  # noqa: ANN401 - an address, as each family has it
+def _bound(family: int, target: Any, *, dual_stack: bool) -> socket.socket:  # noqa: ANN401 - as each family has it
     # The protocol is named for asyncio, which sends small packets at once (TCP_NODELAY) only where it sees TCP.
     try:
         listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
@@ -230,7 +233,8 @@ def _bound(family: int, target: Any) -> socket.socket:  # noqa: ANN401 - an addr
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)  # IPv4 has sockets of its own
+            # `[::]` alone is all addresses, those of IPv4 too; otherwise IPv4 has sockets of its own.
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, not dual_stack)
         listener.bind(target)
         listener.listen(_BACKLOG)
         listener.setblocking(False)  # noqa: FBT003 - the standard library takes it so

@@ -38,13 +38,23 @@ def resolve(monkeypatch: pytest.MonkeyPatch, *addresses: str) -> None:
 
 async def test_all_addresses_of_a_name_are_listened_on_at_the_same_port(monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as context:
-        resolve(context, "127.0.0.1", "192.0.2.1", "127.0.0.2")  # the second one is nowhere (RFC 5737)
+        resolve(context, "127.0.0.1", "192.0.2.1", "127.0.0.2", "127.0.0.1")  # the second one is nowhere (RFC 5737)
         serving_there = serving("example:0")
         port = await serving_there.__aenter__()
     async with httpx.AsyncClient(trust_env=False) as client:
         for address in ("127.0.0.1", "127.0.0.2"):
             assert (await client.get(f"http://{address}:{port}/")).text == "here"
     await serving_there.__aexit__(None, None, None)
+
+
+async def test_the_wildcard_of_ipv6_is_for_callers_by_ipv4_too() -> None:
+    if not socket.has_dualstack_ipv6():
+        with pytest.raises(ConfigError, match="can't listen on"):
+            async with serving("[::]:0"):
+                pass
+        return
+    async with serving("[::]:0") as port, httpx.AsyncClient(trust_env=False) as client:
+        assert (await client.get(f"http://127.0.0.1:{port}/")).text == "here"
 
 
 async def test_a_name_of_which_the_machine_has_no_address_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
